@@ -1,0 +1,1 @@
+"""The doors for programs: HTTP in, one verb each, HTTP out."""

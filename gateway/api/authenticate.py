@@ -1,0 +1,41 @@
+"""From the Authorization header to who is calling; nothing of the header is kept or repeated."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+
+from gateway.api.services import services_of
+from gateway.core.errors import InvalidRequest, Issue, NotAuthenticated
+from gateway.ports import Caller
+
+_HOW = "Send the header Authorization: Bearer vgw_… with a key of this gateway."
+
+
+def bearer(request: Request) -> str:
+    """The one bearer token of a request; `NotAuthenticated` where there is none."""
+    values = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    if not values:
+        raise NotAuthenticated(f"No key was sent. {_HOW}")
+    if len(values) > 1:
+        issue = Issue(("authorization",), "The Authorization header was sent more than once.")
+        raise InvalidRequest([issue])
+    text: str = values[0].decode("latin-1")
+    scheme, _, token = text.strip().partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise NotAuthenticated(f"The Authorization header is not a bearer key. {_HOW}")
+    return token.strip()
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller of a user's door, counted as one request; `NotAuthenticated` for anybody else."""
+    services = services_of(request)
+    caller = services.keyring.caller(bearer(request))
+    services.allowances.take_request(caller)
+    return caller
+
+
+def require_admin(request: Request) -> str:
+    """The name of the administrator that calls; `NotAuthenticated` for anybody else."""
+    if not services_of(request).admin_key.opens(bearer(request)):
+        raise NotAuthenticated("This door opens with the gateway's admin key only.")
+    return "admin"

@@ -1,0 +1,219 @@
+"""Sends an open video over HTTP: whole, in ranges, or not at all, and says whether it arrived.
+
+It holds one chunk in memory whatever the video's size, never waits for a disk on the event loop,
+and closes the video in every case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from anyio import CancelScope
+from starlette.types import Receive, Scope, Send
+
+from gateway.core.ranges import Selection, Span, Verdict, select
+from gateway.ports import OpenVideo, StoreFailure
+
+CHUNK_BYTES = 512 * 2**10
+"""What one slow reader holds in memory; with half as much, hot files are sent a tenth slower."""
+FILE_NAME_CHARACTERS_MAX = 100
+
+OnEnd = Callable[[bool], Awaitable[None]]
+Headers = list[tuple[str, str]]
+Segment = bytes | Span
+"""A piece of an answer: as it is, or from the file."""
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class VideoResponse:
+    """An ASGI application that answers one request with a video, by RFC 9110.
+
+    GET honours ranges and conditions, HEAD conditions, any other method gets the whole. The
+    video is closed and `on_end` awaited exactly once, however it ends: with True where the last
+    byte of the video was handed to the transport before the client was seen to leave.
+    """
+
+    def __init__(
+        self,
+        video: OpenVideo,
+        *,
+        queue_id: str,
+        disposition: Literal["inline", "attachment"] = "inline",
+        headers: Mapping[str, str] | None = None,
+        on_end: OnEnd | None = None,
+    ) -> None:
+        self._video = video
+        self._on_end = on_end
+        self._headers: Headers = [
+            ("etag", f'"{video.sha256}"'),
+            ("cache-control", "private, no-store"),
+            ("cache-status", "venice-gateway; hit"),
+            ("x-content-type-options", "nosniff"),
+            ("accept-ranges", "bytes"),
+            ("content-disposition", f'{disposition}; filename="{file_name(queue_id)}"'),
+            *((headers or {}).items()),
+        ]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        delivered = False
+        try:
+            delivered = await self._answer(scope, receive, send)
+        finally:
+            self._video.close()
+            if self._on_end is not None:
+                with CancelScope(shield=True):
+                    await self._on_end(delivered)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        method, size = scope["method"], self._video.bytes
+        selection = select(method, size, f'"{self._video.sha256}"', _fields(scope["headers"]))
+        status, headers, segments = _answer_to(selection, size)
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [
+                    (name.encode("latin-1"), value.encode("latin-1"))
+                    for name, value in self._headers + headers
+                ],
+            }
+        )
+        if method == "HEAD":
+            await send({"type": "http.response.body"})
+            return False
+        reaches_end = any(span.last == size - 1 for span in selection.spans)
+        return await self._send_all(segments, receive, send) and reaches_end
+
+    async def _send_all(self, segments: Iterable[Segment], receive: Receive, send: Send) -> bool:
+        """Whether everything was handed over before the client was seen to leave."""
+        leaving = asyncio.ensure_future(_disconnected(receive))
+        try:
+            for piece in _pieces(segments):
+                body = piece if isinstance(piece, bytes) else await self._read(piece)
+                await send({"type": "http.response.body", "body": body, "more_body": True})
+                # A server holds this until there is room again: only then is more read.
+                await send({"type": "http.response.body", "body": b"", "more_body": True})
+                if leaving.done():
+                    return False
+            # A disconnect wakes the server's `send` and the watcher together: let the watcher be
+            # first. Only then end the answer, after which every client is reported as gone.
+            await asyncio.sleep(0)
+            if leaving.done():
+                return False
+            await send({"type": "http.response.body"})
+            return True
+        finally:
+            leaving.cancel()
+
+    async def _read(self, span: Span) -> bytes | bytearray:
+        """These bytes of the video; `StoreFailure` where the file no longer has them."""
+        descriptor = self._video.descriptor
+        if (cached := _read_cached(descriptor, span)) is not None:
+            return cached
+        try:
+            found = await asyncio.to_thread(os.pread, descriptor, len(span), span.first)
+        except OSError as error:
+            raise StoreFailure(f"a stored video cannot be read: {error}") from error
+        if len(found) < len(span):
+            raise StoreFailure("a stored video became shorter while it was being sent")
+        return found
+
+
+def file_name(queue_id: str) -> str:
+    """A name any system takes, from an id that may be any text."""
+    safe = _UNSAFE.sub("-", queue_id).strip("-")[:FILE_NAME_CHARACTERS_MAX]
+    return f"{safe or 'video'}.mp4"
+
+
+def _fields(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("latin-1"), value.decode("latin-1")
+        fields[key] = f"{fields[key]}, {text}" if key in fields else text
+    return fields
+
+
+def _answer_to(selection: Selection, size: int) -> tuple[int, Headers, Sequence[Segment]]:
+    """Status, header fields and content for a verdict."""
+    spans = selection.spans
+    if selection.verdict is Verdict.WHOLE:
+        return 200, _content("video/mp4", size), spans
+    if selection.verdict is Verdict.UNCHANGED:
+        return 304, [], ()
+    if selection.verdict is Verdict.CHANGED:
+        return _problem(412, "The video here is not the version that If-Match names.")
+    if selection.verdict is Verdict.UNSATISFIABLE:
+        status, headers, segments = _problem(416, f"The video has {size} bytes; none are there.")
+        return status, [("content-range", f"bytes */{size}"), *headers], segments
+    if len(spans) == 1:
+        headers = [("content-range", _content_range(spans[0], size))]
+        return 206, headers + _content("video/mp4", len(spans[0])), spans
+    return _multipart(spans, size)
+
+
+def _content(kind: str, length: int) -> Headers:
+    return [("content-type", kind), ("content-length", str(length))]
+
+
+def _content_range(span: Span, size: int) -> str:
+    return f"bytes {span.first}-{span.last}/{size}"
+
+
+def _problem(status: int, detail: str) -> tuple[int, Headers, Sequence[Segment]]:
+    """An error of our own doors (RFC 9457)."""
+    titles = {412: "Precondition Failed", 416: "Range Not Satisfiable"}
+    body = json.dumps(
+        {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
+    ).encode()
+    return status, _content("application/problem+json", len(body)), (body,)
+
+
+def _multipart(spans: Sequence[Span], size: int) -> tuple[int, Headers, Sequence[Segment]]:
+    """Several ranges in one answer (RFC 9110 14.6)."""
+    boundary = secrets.token_hex(16)
+    segments: list[Segment] = []
+    for span in spans:
+        head = (
+            f"\r\n--{boundary}\r\nContent-Type: video/mp4\r\n"
+            f"Content-Range: {_content_range(span, size)}\r\n\r\n"
+        )
+        segments += [head.encode("ascii"), span]
+    segments.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
+    length = sum(map(len, segments))
+    return 206, _content(f"multipart/byteranges; boundary={boundary}", length), segments
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has left."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _pieces(segments: Iterable[Segment]) -> Iterator[Segment]:
+    """The same, no piece of the file larger than a chunk."""
+    for segment in segments:
+        if isinstance(segment, bytes):
+            yield segment
+        else:
+            for first in range(segment.first, segment.last + 1, CHUNK_BYTES):
+                yield Span(first, min(first + CHUNK_BYTES - 1, segment.last))
+
+
+def _read_cached(descriptor: int, span: Span) -> bytearray | None:
+    """What the page cache has there; None where the disk would have to be waited for."""
+    if sys.platform != "linux":
+        return None
+    buffer = bytearray(len(span))
+    try:
+        count = os.preadv(descriptor, [buffer], span.first, os.RWF_NOWAIT)
+    except OSError:
+        return None  # EAGAIN: not cached; EOPNOTSUPP: a file system without the question
+    return buffer if count == len(buffer) else None

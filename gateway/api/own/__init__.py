@@ -1,0 +1,1 @@
+"""The gateway's own doors for users, under `/gateway/v1`."""

@@ -1,0 +1,89 @@
+"""Request bodies and headers, read strictly and within limits; what they mean is not known here."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.api.services import services_of
+from gateway.core.errors import InvalidContentType, InvalidRequest, Issue, PayloadTooLarge
+from gateway.core.strictjson import NotStrictJson, parse_object
+from gateway.orders import ClientGone
+
+PARSED_ON_LOOP_BYTES_MAX = 256 * 1024
+"""Parsing this much takes about a millisecond; more is done in a thread."""
+TAGS_MAX = 8
+_TAG = re.compile(r"[a-z0-9._-]{1,64}")
+_JSON = re.compile(r"application/json\s*(;\s*charset\s*=\s*\"?utf-8\"?\s*)?;?", re.IGNORECASE)
+IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
+
+
+async def read_object(request: Request, bytes_max: int | None = None) -> dict[str, Any]:
+    """The JSON object in a request's body, numbers exact."""
+    if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
+        raise InvalidContentType
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise InvalidContentType
+    content = await _read(request, bytes_max or services_of(request).body_bytes_max)
+    try:
+        if len(content) <= PARSED_ON_LOOP_BYTES_MAX:
+            return parse_object(content)
+        return await asyncio.to_thread(parse_object, content)
+    except NotStrictJson as error:
+        raise InvalidRequest([Issue((), f"The request body cannot be read: {error}.")]) from error
+
+
+async def _read(request: Request, bytes_max: int) -> bytes:
+    """The whole body; one that says or turns out to be too large is not read to its end."""
+    stated = request.headers.get("content-length")
+    if stated is not None and stated.isdigit() and int(stated) > bytes_max:
+        raise PayloadTooLarge(bytes_max)
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > bytes_max:
+                raise PayloadTooLarge(bytes_max)
+            parts.append(part)
+    except ClientDisconnect as error:
+        raise ClientGone from error
+    return b"".join(parts)
+
+
+def read_tags(request: Request) -> tuple[str, ...]:
+    """`X-Gateway-Tags: a,b`; `InvalidRequest` where they are too many or malformed."""
+    text = request.headers.get("x-gateway-tags", "")
+    tags = tuple(tag for part in text.split(",") if (tag := part.strip()))
+    if len(tags) > TAGS_MAX or not all(_TAG.fullmatch(tag) for tag in tags):
+        raise InvalidRequest(
+            [
+                Issue(
+                    ("X-Gateway-Tags",),
+                    f"At most {TAGS_MAX} tags of a-z 0-9 . _ - with up to 64 characters each.",
+                )
+            ]
+        )
+    return tags
+
+
+def read_idempotency_key(request: Request) -> str | None:
+    """The Idempotency-Key, if one was sent; `InvalidRequest` where it is malformed."""
+    values = request.headers.getlist("idempotency-key")
+    if not values:
+        return None
+    key = values[0]
+    printable = key.isascii() and key.isprintable()
+    if len(values) > 1 or not printable or not 0 < len(key) <= IDEMPOTENCY_KEY_CHARACTERS_MAX:
+        what = f"Send one key of 1 to {IDEMPOTENCY_KEY_CHARACTERS_MAX} printable ASCII characters."
+        raise InvalidRequest([Issue(("Idempotency-Key",), what)])
+    return key
+
+
+def read_wait(request: Request, seconds_max: int) -> float:
+    """Seconds of `Prefer: wait=N` (RFC 7240); 0 where there is none."""
+    match = re.search(r"\bwait=(\d{1,4})\b", request.headers.get("prefer", ""))
+    return float(min(int(match[1]), seconds_max)) if match else 0.0

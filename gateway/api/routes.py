@@ -1,0 +1,40 @@
+"""The whole HTTP surface on one page: which path, which methods, which door."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute, Route
+
+from gateway.api import probes
+from gateway.api.admin import routes as admin
+from gateway.api.own import media, videos
+from gateway.api.venice import balance, complete, models, queue, quote, rate_limits, retrieve
+
+VENICE_DOORS = {
+    "quote": Route("/api/v1/video/quote", quote.quote, methods=["POST"]),
+    "queue": Route("/api/v1/video/queue", queue.queue, methods=["POST"]),
+    "retrieve": Route("/api/v1/video/retrieve", retrieve.retrieve, methods=["POST"]),
+    "complete": Route("/api/v1/video/complete", complete.complete, methods=["POST"]),
+    "models": Route("/api/v1/models", models.models, methods=["GET"]),
+    "balance": Route("/api/v1/billing/balance", balance.balance, methods=["GET"]),
+    "rate_limits": Route("/api/v1/api_keys/rate_limits", rate_limits.rate_limits, methods=["GET"]),
+}
+
+OWN_DOORS = {
+    "videos": Route("/gateway/v1/videos/{id}", videos.video, methods=["GET"]),
+    "media": Route("/gateway/v1/media/{token}", media.media, methods=["GET", "DELETE"]),
+}
+
+OPEN_DOORS = {
+    "livez": Route("/livez", probes.livez, methods=["GET"]),
+    "readyz": Route("/readyz", probes.readyz, methods=["GET"]),
+    "metrics": Route("/metrics", probes.metrics, methods=["GET"]),
+}
+
+DOORS: dict[str, Route] = {**VENICE_DOORS, **OWN_DOORS, **admin.DOORS, **OPEN_DOORS}
+"""Every door by the name that metrics and logs know it by."""
+
+
+def routes() -> list[BaseRoute]:
+    """The routes, the one that is asked most first."""
+    first = DOORS["retrieve"]
+    return [first, *(route for route in DOORS.values() if route is not first)]

@@ -1,0 +1,90 @@
+"""What the doors are handed: the verbs and the memory behind them, picked by `app.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from starlette.requests import Request
+
+from gateway.allowances import Allowances
+from gateway.book import JobBook
+from gateway.catalogues import CatalogueShelf
+from gateway.core.links import compose_token, read_token
+from gateway.core.policy import Rulebook
+from gateway.deliver import Deliveries
+from gateway.gauges import Gauges
+from gateway.keyring import AdminKey, Keyring
+from gateway.metrics import Metrics
+from gateway.policies import LoadedRules
+from gateway.ports import Clock, Job, Ledger
+from gateway.quotes import QuoteBook
+from gateway.spending import Spending
+from gateway.submit import Orders
+
+LINK_MS = 30 * 86_400_000
+"""How long a job's own link works: as long as an undelivered video is kept by default."""
+
+
+class Health(Protocol):
+    """What the probes ask."""
+
+    def problems(self) -> dict[str, str]:
+        """What keeps the gateway from being ready, by part; empty when it is."""
+
+    def details(self) -> dict[str, str]:
+        """How each part stands, in operators' words."""
+
+
+@dataclass(frozen=True)
+class Links:
+    """Links to videos that need no header: signed, and made from the public URL alone."""
+
+    secret: bytes = field(repr=False)
+    public_url: str
+    clock: Clock
+
+    def of(self, job: Job) -> str:
+        """The one link of a job, the same each time."""
+        token = compose_token(self.secret, job.id, job.created_at + LINK_MS)
+        return f"{self.public_url}/gateway/v1/media/{token}"
+
+    def job_id(self, token: str) -> str | None:
+        """Whose link it is; None where it is nobody's or past its end."""
+        return read_token(self.secret, token, self.clock.now())
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything a door may need."""
+
+    clock: Clock
+    ledger: Ledger
+    book: JobBook
+    keyring: Keyring
+    admin_key: AdminKey
+    orders: Orders
+    quotes: QuoteBook
+    shelf: CatalogueShelf
+    deliveries: Deliveries
+    allowances: Allowances
+    spending: Spending
+    links: Links
+    metrics: Metrics
+    health: Health
+    gauges: Gauges
+    rules: Callable[[], LoadedRules]
+    reload_rules: Callable[[], LoadedRules]
+    body_bytes_max: int
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """The rules that apply now."""
+        return self.rules().rulebook
+
+
+def services_of(request: Request) -> Services:
+    """The services of the application that a request came to."""
+    services: Services = request.app.state.services
+    return services

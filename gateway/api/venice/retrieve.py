@@ -1,0 +1,97 @@
+"""`POST /video/retrieve`: what is known of a job, from memory, or its video from the store.
+
+Venice is never asked from here: the tracker has its own schedule, however many poll.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from gateway.api.authenticate import bearer
+from gateway.api.own_jobs import own_job
+from gateway.api.reading import read_object, read_wait
+from gateway.api.respond import passed_on
+from gateway.api.services import Services, services_of
+from gateway.api.videos import is_servable, is_working, raise_for_state, send_video
+from gateway.core.errors import InvalidRequest, Issue
+from gateway.ports import Caller, Job
+
+BODY_BYTES_MAX = 64 * 1024
+"""Two ids and a flag: more is a mistake."""
+WAIT_SECONDS_MAX = 25
+AVERAGE_MS_UNKNOWN = 120_000
+"""Said until Venice has said something: its text-to-video models are near it."""
+JSON_CLIENTS = ("venice-cli/",)
+"""User-Agents of clients that can only read JSON here."""
+
+
+async def retrieve(request: Request) -> ASGIApp:
+    """Answer a poll."""
+    services = services_of(request)
+    caller = services.keyring.caller(bearer(request))
+    services.allowances.take_poll(caller)
+    body = await read_object(request, BODY_BYTES_MAX)
+    job = await own_job(services, caller, body.get("queue_id"))
+    wants_deletion = _wants_deletion(body)
+    if is_working(job) and (seconds := read_wait(request, WAIT_SECONDS_MAX)):
+        await services.book.changed(job.id, seconds)
+        job = services.book.known(job.id) or job
+    if is_working(job):
+        return Response(_progress(services, job), media_type="application/json")
+    if job.is_final_failure:
+        return passed_on(job.failure_status or 500, (job.failure_body or "").encode())
+    if not is_servable(services, job):
+        raise_for_state(job)
+    if wants_deletion:
+        await services.deliveries.want_deleted(job)
+    return await _finished(services, request, caller, job)
+
+
+def _wants_deletion(body: dict[str, Any]) -> bool:
+    wanted = body.get("delete_media_on_completion")
+    if wanted is not None and not isinstance(wanted, bool):
+        issue = Issue(("delete_media_on_completion",), "Expected boolean", "invalid_type")
+        raise InvalidRequest([issue])
+    return bool(wanted)
+
+
+async def _finished(services: Services, request: Request, caller: Caller, job: Job) -> ASGIApp:
+    if _delivers_json(request, caller):
+        return Response(_completed(services, job), media_type="application/json")
+    response = await send_video(services, job)
+    if response is not None:
+        return response
+    job = services.book.known(job.id) or job
+    if is_working(job):
+        return Response(_progress(services, job), media_type="application/json")
+    raise_for_state(job)
+    raise AssertionError("a job without a video is answered by its state")
+
+
+def _delivers_json(request: Request, caller: Caller) -> bool:
+    """Whether this client gets a link instead of bytes."""
+    wanted = request.headers.get("x-gateway-delivery", caller.key.delivery)
+    if wanted == "auto":
+        return request.headers.get("user-agent", "").startswith(JSON_CLIENTS)
+    return wanted == "json"
+
+
+def _times(services: Services, job: Job) -> str:
+    average = job.average_ms or AVERAGE_MS_UNKNOWN
+    until = job.stored_at or services.clock.now()
+    duration = max(0, until - (job.accepted_at or job.created_at))
+    return f'"average_execution_time":{average},"execution_duration":{duration}'
+
+
+def _progress(services: Services, job: Job) -> str:
+    return f'{{"status":"PROCESSING",{_times(services, job)}}}'
+
+
+def _completed(services: Services, job: Job) -> str:
+    link = services.links.of(job)
+    links = f'"video_url":"{link}","url":"{link}","download_url":"{link}"'
+    return f'{{"status":"COMPLETED",{_times(services, job)},{links}}}'

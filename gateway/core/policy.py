@@ -1,0 +1,324 @@
+"""The rules an organization writes down, as values, and what they say about one job.
+
+Reading files is `policies.py`'s work. Amounts are `Money`, durations milliseconds, sizes bytes,
+shares whole percents.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from gateway.core.budget import Calendar, Limit, Scope
+from gateway.core.errors import PolicyRefused
+from gateway.core.money import Money
+from gateway.core.notation import (
+    Amount,
+    Count,
+    Duration,
+    Glob,
+    Host,
+    Name,
+    Percent,
+    Positive,
+    Resolution,
+    Size,
+    Version,
+    Windows,
+    Zone,
+)
+from gateway.core.retry import RetryRules
+
+WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+ORGANIZATION_NAME = "organization"
+REFERENCE_SECONDS_WORST = 150
+"""What Venice's quote accepts at most: taken where nobody can know the real length."""
+
+Any_ = Literal["any"]
+
+
+class _Rules(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True
+    )
+
+
+class Organization(_Rules):
+    """The organization itself: its calendar and the pool all of its users share."""
+
+    timezone: Zone = ZoneInfo("UTC")
+    week_starts: Literal[
+        "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"
+    ] = "monday"
+    pool: Windows = {}
+
+    @property
+    def calendar(self) -> Calendar:
+        """How the organization counts days and weeks."""
+        return Calendar(self.timezone, WEEKDAYS.index(self.week_starts))
+
+
+class VeniceRules(_Rules):
+    """Venice's own limits on the key; the gateway stays below them."""
+
+    queue_per_minute: Literal["auto"] | Positive = "auto"
+    retrieve_per_minute: Literal["auto"] | Positive = "auto"
+    failures_per_30s: Annotated[Positive, Field(ge=4)] = 20
+    hold: Duration = 25_000
+    download_hosts: tuple[Host, ...] = ("private-share.venice.ai",)
+
+
+class VideoRules(_Rules):
+    """How much is kept, how long, and what `complete` does."""
+
+    max_bytes: Literal["auto"] | Size = "auto"
+    free_disk: Size = 5 * 2**30
+    keep: Duration = 7 * 86_400_000
+    keep_undelivered: Duration = 30 * 86_400_000
+    on_complete: Literal["purge", "keep"] = "purge"
+    grace: Duration = 86_400_000
+    fetches: Positive = 4
+
+
+class RetrySection(_Rules):
+    """What is tried again, how often, and how patiently."""
+
+    attempts: Annotated[Positive, Field(le=10)] = 3
+    base: Duration = 500
+    cap: Duration = 20_000
+    share: Annotated[Percent, Field(le=100)] = 10
+    queue_on_500: Literal["once", "never"] = "once"
+
+    @property
+    def rules(self) -> RetryRules:
+        """The same as the retry table takes it."""
+        return RetryRules(
+            attempts=self.attempts,
+            base=timedelta(milliseconds=self.base).total_seconds(),
+            cap=timedelta(milliseconds=self.cap).total_seconds(),
+            share_percent=self.share,
+            queue_on_500=self.queue_on_500 == "once",
+        )
+
+
+class QuoteRules(_Rules):
+    """How old a quote may be, how far it may drift, and which models may be free."""
+
+    fresh: Duration = 60_000
+    drift: Percent = 10
+    free_models: tuple[Glob, ...] = ()
+
+
+class DoubtRules(_Rules):
+    """When a job in doubt is decided without a person; only where the bill can be read."""
+
+    settle_after: Duration = 72 * 3_600_000
+    release_after: Duration = 3_600_000
+
+
+class ModelChoice(_Rules):
+    """Which models may be used: a name must match `allow` and must not match `deny`."""
+
+    allow: tuple[Glob, ...] = ("*",)
+    deny: tuple[Glob, ...] = ()
+
+    def allows(self, model: str) -> bool:
+        """Whether the model may be used."""
+        return _matches(model, self.allow) and not _matches(model, self.deny)
+
+
+class JobRules(_Rules):
+    """What a single job may be and cost."""
+
+    usd: Any_ | Amount = "any"
+    seconds: Any_ | Positive | tuple[Positive, ...] = "any"
+    """A number is the most; a list is exactly those."""
+    resolutions: Any_ | tuple[Resolution, ...] = "any"
+    audio: Literal["allowed", "refused"] = "allowed"
+
+
+class ModelRules(_Rules):
+    """What a policy says about models that match one pattern."""
+
+    job_usd: Any_ | Amount = "any"
+    each_user: Windows = {}
+    each_key: Windows = {}
+    reference_seconds: Annotated[Positive, Field(le=REFERENCE_SECONDS_WORST)] | None = None
+
+
+class RateRules(_Rules):
+    """How often one user may ask, and how many of their jobs may be in the making."""
+
+    requests_per_minute: Count = 600
+    polls_per_minute: Count = 20_000
+    queue_per_minute: Count = 20
+    active_jobs: Count = 20
+    weight: Positive = 1
+
+
+class Policy(_Rules):
+    """A named set of rules for users."""
+
+    each_user: Windows = {}
+    each_key: Windows = {}
+    warn_at: tuple[Percent, ...] = (50, 80, 100)
+    models: ModelChoice = ModelChoice()
+    job: JobRules = JobRules()
+    per_model: dict[Glob, ModelRules] = {}
+    rate: RateRules = RateRules()
+    observe: tuple[Literal["models", "job", "rate", "budgets"], ...] = ()
+
+    def model_rules(self, model: str) -> list[tuple[str, ModelRules]]:
+        """The `per_model` sections that apply to a model, with their patterns."""
+        return [(glob, rules) for glob, rules in self.per_model.items() if fnmatchcase(model, glob)]
+
+    def reference_seconds(self, model: str) -> int:
+        """How long references of unknown length are taken to be, in seconds."""
+        known = [r.reference_seconds for _, r in self.model_rules(model) if r.reference_seconds]
+        return min(known, default=REFERENCE_SECONDS_WORST)
+
+
+class Team(_Rules):
+    """A team: the policy of its users, and the pool they share."""
+
+    policy: str = "default"
+    pool: Windows = {}
+
+
+class Rulebook(_Rules):
+    """Everything in `policies/`, as one document."""
+
+    version: Version
+    organization: Organization = Organization()
+    venice: VeniceRules = VeniceRules()
+    videos: VideoRules = VideoRules()
+    retry: RetrySection = RetrySection()
+    quotes: QuoteRules = QuoteRules()
+    in_doubt: DoubtRules = DoubtRules()
+    notify: tuple[dict[str, Any], ...] = ()
+    teams: dict[Name, Team] = {}
+    policies: dict[Name, Policy]
+
+    def policy_name_for(self, own: str | None, team: str | None) -> str:
+        """The policy that applies to a user: their own, else their team's, else `default`."""
+        if own is not None and own in self.policies:
+            return own
+        if team is not None and team in self.teams:
+            return self.teams[team].policy
+        return "default"
+
+    def limits_for(
+        self,
+        *,
+        key_id: str,
+        key_name: str | None,
+        key_budget: tuple[str, Money] | None,
+        user: str,
+        team: str | None,
+        policy: Policy,
+        model: str,
+    ) -> list[Limit]:
+        """Every budget that a job of this model by this key touches."""
+        observed = "budgets" in policy.observe
+        key = key_name or key_id
+        limits = []
+        if key_budget is not None:
+            limits.append(Limit(Scope.KEY, key_id, key, *key_budget))
+        own = [("*", policy.each_key, policy.each_user)]
+        own += [(glob, r.each_key, r.each_user) for glob, r in policy.model_rules(model)]
+        for glob, per_key, per_user in own:
+            for window, amount in per_key.items():
+                limits.append(Limit(Scope.KEY, key_id, key, window, amount, glob, observed))
+            for window, amount in per_user.items():
+                limits.append(Limit(Scope.USER, user, user, window, amount, glob, observed))
+        if team is not None and team in self.teams:
+            for window, amount in self.teams[team].pool.items():
+                limits.append(Limit(Scope.TEAM, team, team, window, amount))
+        for window, amount in self.organization.pool.items():
+            name = ORGANIZATION_NAME
+            limits.append(Limit(Scope.ORGANIZATION, name, name, window, amount))
+        return limits
+
+
+def _matches(model: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(model, glob) for glob in globs)
+
+
+def check_job(
+    policy: Policy,
+    *,
+    model: str,
+    key_models: tuple[str, ...],
+    seconds: int | None,
+    resolution: str | None,
+    has_audio: bool,
+) -> PolicyRefused | None:
+    """What the policy says against a job before its price is known; None where nothing.
+
+    `seconds` is None where the length is not known beforehand, `resolution` where the request
+    leaves it to Venice, `key_models` are the key's own globs, empty for any.
+    """
+    if not policy.models.allows(model) or (key_models and not _matches(model, key_models)):
+        whose = "key" if policy.models.allows(model) else "policy"
+        allowed = list(key_models) if whose == "key" else policy.models.model_dump(mode="json")
+        return PolicyRefused(
+            "models", allowed, f"Your {whose} does not allow the model {model}. Choose another one."
+        )
+    return _check_seconds(policy.job, seconds) or _check_form(policy.job, resolution, has_audio)
+
+
+def _check_seconds(rules: JobRules, seconds: int | None) -> PolicyRefused | None:
+    if rules.seconds == "any":
+        return None
+    if isinstance(rules.seconds, int):
+        fits = seconds is not None and seconds <= rules.seconds
+        allowed: Any = {"at_most": rules.seconds}
+        words = f"at most {rules.seconds} seconds"
+    else:
+        fits = seconds in rules.seconds
+        allowed = list(rules.seconds)
+        words = " or ".join(map(str, rules.seconds)) + " seconds"
+    if fits:
+        return None
+    length = "of unknown length" if seconds is None else f"of {seconds} seconds"
+    return PolicyRefused(
+        "job.seconds", allowed, f"Your policy allows videos of {words}, not one {length}."
+    )
+
+
+def _check_form(rules: JobRules, resolution: str | None, has_audio: bool) -> PolicyRefused | None:
+    if rules.resolutions != "any" and resolution not in rules.resolutions:
+        named = "one that is left to Venice" if resolution is None else resolution
+        return PolicyRefused(
+            "job.resolutions",
+            list(rules.resolutions),
+            f"Your policy allows the resolutions {', '.join(rules.resolutions)}, not {named}. "
+            "Name an allowed one in the request.",
+        )
+    if rules.audio == "refused" and has_audio:
+        return PolicyRefused(
+            "job.audio",
+            False,
+            "Your policy does not allow videos with sound. Send audio: false, or use a silent "
+            "model where this one cannot be silenced.",
+        )
+    return None
+
+
+def check_price(policy: Policy, model: str, price: Money) -> PolicyRefused | None:
+    """What the policy says against the price of one job."""
+    limits = [("job.usd", policy.job.usd)]
+    limits += [(f"per_model.{g}.job_usd", rules.job_usd) for g, rules in policy.model_rules(model)]
+    for rule, limit in limits:
+        if isinstance(limit, Money) and price > limit:
+            return PolicyRefused(
+                rule,
+                str(limit),
+                f"This job costs {price} USD; your policy allows at most {limit} USD for a single "
+                "job of this kind. Order a shorter, smaller or silent video.",
+            )
+    return None

@@ -1,0 +1,88 @@
+"""Who holds which key, in memory: from the text of a key to its caller, without a database.
+
+Keys are found by their digest; a revoked key is refused from the moment the ledger says so.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import replace
+
+from gateway.core.errors import NotAuthenticated
+from gateway.core.keys import digest, parse
+from gateway.ports import Caller, Clock, Key, Ledger, User
+
+_UNKNOWN = (
+    "This key opens nothing here. Use a key of this gateway (vgw_…) as "
+    "Authorization: Bearer; ask your administrator for one."
+)
+
+
+class Keyring:
+    """Users and keys as the ledger has them."""
+
+    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._users: dict[str, User] = {}
+        self._callers: dict[str, Caller] = {}
+
+    async def load(self) -> None:
+        """Read everybody."""
+        self._users = {user.name: user for user in await self._ledger.users()}
+        self._callers = {}
+        for key in await self._ledger.keys():
+            self.put_key(key)
+
+    def put_user(self, user: User) -> None:
+        """Take in a user as it is now."""
+        self._users[user.name] = user
+        for key_digest, caller in self._callers.items():
+            if caller.user.name == user.name:
+                self._callers[key_digest] = replace(caller, user=user)
+
+    def put_key(self, key: Key) -> None:
+        """Take in a key as it is now."""
+        self._callers[key.digest] = Caller(self._users[key.user], key)
+
+    def user(self, name: str) -> User | None:
+        """A user by name."""
+        return self._users.get(name)
+
+    def users(self) -> list[User]:
+        """Everybody, by name."""
+        return [self._users[name] for name in sorted(self._users)]
+
+    def keys(self, user: str | None = None) -> list[Key]:
+        """All keys, or those of one user, oldest first."""
+        found = [c.key for c in self._callers.values() if user is None or c.user.name == user]
+        return sorted(found, key=lambda key: (key.created_at, key.id))
+
+    def key(self, key_id: str) -> Key | None:
+        """A key by its id."""
+        return next((c.key for c in self._callers.values() if c.key.id == key_id), None)
+
+    def caller(self, text: str) -> Caller:
+        """Whose key it is; `NotAuthenticated` with what to do where it is nobody's."""
+        parsed = parse(text)
+        if parsed is None or parsed.is_admin:
+            raise NotAuthenticated(_UNKNOWN)
+        caller = self._callers.get(digest(text))
+        if caller is None or caller.key.revoked_at is not None:
+            raise NotAuthenticated(_UNKNOWN)
+        if caller.key.expires_at is not None and caller.key.expires_at <= self._clock.now():
+            raise NotAuthenticated("This key has expired. Ask your administrator for a new one.")
+        if caller.user.disabled_at is not None:
+            raise NotAuthenticated("This user is disabled. Ask your administrator.")
+        return caller
+
+
+class AdminKey:
+    """The administrator's key, compared without telling by time how much of it is right."""
+
+    def __init__(self, secret: str) -> None:
+        self._digest = digest(secret)
+
+    def opens(self, text: str) -> bool:
+        """Whether it is this key."""
+        return hmac.compare_digest(self._digest, digest(text))

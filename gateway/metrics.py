@@ -1,0 +1,138 @@
+"""Every metric there is, by name, with what it measures. Labels are bounded: no user, job, prompt
+or raw path is ever one, and models outside the catalogue count as `other`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+)
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+PREFIX = "venice_gateway_"
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
+_COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_SLOW = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+class _Ledgered(Collector):
+    """A counter whose values are read from the ledger: it survives restarts and equals it."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = PREFIX + name
+        self._text = text
+        self.values: Mapping[tuple[str, str], float] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """The family as last read."""
+        family = CounterMetricFamily(self._name, self._text, labels=("team", "model"))
+        for labels, value in self.values.items():
+            family.add_metric(labels, value)
+        yield family
+
+
+class Metrics:
+    """The families, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(PREFIX + name, text, labels, registry=self.registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(PREFIX + name, text, labels, registry=self.registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+            return Histogram(PREFIX + name, text, labels, buckets=buckets, registry=self.registry)
+
+        self.requests = counter(
+            "requests_total", "Requests answered, by door and status.", "door", "status"
+        )
+        self.request_seconds = histogram(
+            "request_seconds", "Time from a request to the end of its answer.", _FAST, "door"
+        )
+        self.upstream_requests = counter(
+            "upstream_requests_total",
+            "Requests sent to Venice, by endpoint and outcome.",
+            "endpoint",
+            "outcome",
+        )
+        self.upstream_retries = counter(
+            "upstream_retries_total",
+            "Requests sent to Venice again, by endpoint and reason.",
+            "endpoint",
+            "reason",
+        )
+        self.gate_tokens = gauge(
+            "gate_tokens", "Calls that the key's window still allows, by class.", "class"
+        )
+        self.gate_waiting = gauge("gate_waiting", "Callers held at the gate, by class.", "class")
+        self.failure_budget = gauge(
+            "failure_budget_remaining",
+            "Upstream failures that may still happen before the gateway stops sending.",
+        )
+        self.breaker_open = gauge(
+            "breaker_open", "1 while an endpoint's breaker is open.", "endpoint"
+        )
+        self.jobs = gauge("jobs", "Jobs by state.", "state")
+        self.ready_to_stored = histogram(
+            "ready_to_stored_seconds",
+            "Time from the news that a video is ready until it is stored.",
+            _SLOW,
+        )
+        self.spend = _Ledgered(
+            "spend_usd", "Dollars settled, corrections included, as the ledger has it."
+        )
+        self.registry.register(self.spend)
+        self.reserved = gauge("reserved_usd", "Dollars held for jobs in the making.")
+        self.in_doubt = gauge("in_doubt_usd", "Dollars held for jobs whose fate is unknown.")
+        self.refunds = counter("refunds_usd_total", "Dollars given back, by reason.", "reason")
+        self.refusals = counter("refusals_total", "Orders refused, by reason.", "reason")
+        self.budget_limit = gauge(
+            "budget_limit_usd",
+            "The limit of a team's or the organization's window, grants included.",
+            "scope",
+            "name",
+            "window",
+        )
+        self.budget_used = gauge(
+            "budget_used_usd",
+            "Settled, reserved and in doubt within that window.",
+            "scope",
+            "name",
+            "window",
+        )
+        self.bill_drift = gauge(
+            "bill_drift_usd", "Venice's bill less the ledger, where they were last compared."
+        )
+        self.org_balance = gauge("org_balance_usd", "The organization's balance at Venice.")
+        self.video_hits = counter(
+            "video_hits_total", "Requests for videos, by whether they were here.", "result"
+        )
+        self.video_bytes = gauge("video_store_bytes", "Bytes of videos in the store.")
+        self.video_evictions = counter(
+            "video_evictions_total", "Videos removed from the store, by reason.", "reason"
+        )
+        self.ledger_commit = histogram(
+            "ledger_commit_seconds", "Time of one group commit, fsync included.", _COMMIT
+        )
+        self.suspicious = counter(
+            "suspicious_videos_total", "Videos delivered that are too small to be real."
+        )
+        self.policy_ok = gauge("policies_ok", "0 while the policy files on disk are refused.")
+        self.spending_stopped = gauge(
+            "spending_stopped", "1 while no new order is taken because the ledger is in question."
+        )
+        self.build_info = gauge("build_info", "Always 1; the labels say what runs.", "version")

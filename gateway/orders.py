@@ -1,0 +1,102 @@
+"""What an order is before and after it is sent: the request, its client's presence, the answer.
+
+Plain values and small state for `submit.py`; nothing here asks or writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from gateway.core.keys import digest
+from gateway.ports import Caller, Job
+
+
+class ClientGone(Exception):
+    """The client left before its answer; there is nobody to answer."""
+
+
+class Presence:
+    """Whether the client that sent a request is still there."""
+
+    def __init__(self) -> None:
+        self._left = asyncio.Event()
+
+    @property
+    def is_here(self) -> bool:
+        """No disconnect was seen so far."""
+        return not self._left.is_set()
+
+    def leave(self) -> None:
+        """A disconnect was seen."""
+        self._left.set()
+
+    async def gone(self) -> None:
+        """Return when the client has left."""
+        await self._left.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueRequest:
+    """A queue request as the door read it."""
+
+    caller: Caller
+    body: Mapping[str, Any]
+    presence: Presence
+    idempotency_key: str | None = None
+    tags: tuple[str, ...] = ()
+    force_new: bool = False
+
+    @property
+    def body_digest(self) -> str:
+        """The same for equal parsed bodies: a hash stands for prompt and media."""
+        return digest(json.dumps(self.body, sort_keys=True, default=_tell_decimals))
+
+
+def _tell_decimals(value: object) -> dict[str, str]:
+    assert isinstance(value, Decimal)
+    return {"decimal": str(value)}
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAnswer:
+    """An accepted order: the job, and how this answer came to be."""
+
+    job: Job
+    is_joined: bool = False
+    is_replayed: bool = False
+    flight: Flight | None = None
+    """To be told whether the answer was delivered."""
+
+
+@dataclass(eq=False)
+class Flight:
+    """One order on its way: from the first check to the delivered answer.
+
+    Until it is committed its client may take it back; after that nothing a client does matters,
+    and a twin of it may take the place of a client that left.
+    """
+
+    request: QueueRequest
+    presence: Presence
+    deadline: float
+    """Monotonic seconds, for everything from the quote to the answer."""
+    job_id: str | None = None
+    is_committed: bool = False
+    """Sending is durable: the order may reach Venice."""
+    is_given_up: bool = False
+    """No answer came in time: the job is in doubt, whatever arrives later."""
+    task: asyncio.Task[Job] | None = None
+    outcome: asyncio.Future[Job] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    """The accepted job, or what was refused; known to everybody who waits for this order."""
+
+    @property
+    def twin_key(self) -> tuple[str, str]:
+        """What makes another request a twin: the same key and an equal body."""
+        return (self.request.caller.key.id, self.request.body_digest)

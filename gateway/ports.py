@@ -1,0 +1,471 @@
+"""The seams: what the verbs need from a clock, a ledger, a video store and Venice.
+
+One ledger method is one transaction. Times are Unix milliseconds (`at`), deadlines and waits
+monotonic seconds. Implementations live in `storage/` and `upstream/`; `app.py` picks them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from gateway.core.budget import Calendar, Limit, Standing
+from gateway.core.job import Entry, Event, Holding, State
+from gateway.core.money import ZERO, Money
+from gateway.core.pacing import CallClass
+from gateway.core.retry import Endpoint, Outcome
+
+
+class Clock(Protocol):
+    """Time and chance, passed in so that tests can hold them still."""
+
+    def now(self) -> int:
+        """Unix milliseconds."""
+
+    def monotonic(self) -> float:
+        """Seconds from an arbitrary origin that never go back."""
+
+    def random(self) -> float:
+        """A number in [0, 1)."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many monotonic seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person or a service that holds keys."""
+
+    name: str
+    team: str | None = None
+    policy: str | None = None
+    email: str | None = None
+    disabled_at: int | None = None
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A gateway key, without its secret."""
+
+    id: str
+    user: str
+    digest: str = field(repr=False)
+    name: str | None = None
+    budget: tuple[str, Money] | None = None
+    """Window and amount of the key's own budget."""
+    models: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    delivery: str = "auto"
+    is_service: bool = False
+    created_at: int = 0
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: a good key and its user."""
+
+    user: User
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands: its order, its money, and what is known of its video."""
+
+    id: str
+    user: str
+    key_id: str
+    model: str
+    state: State
+    holding: Holding
+    created_at: int
+    """The moment of reservation, by which it belongs to its windows."""
+    team: str | None = None
+    queue_id: str | None = None
+    body_digest: str = ""
+    idempotency_key: str | None = None
+    answer: str | None = None
+    """Venice's answer to the queue request, as JSON text, without any download link."""
+    answer_owed: bool = True
+    """The answer was not delivered yet, so a twin may still claim it."""
+    download_url: str | None = field(default=None, repr=False)
+    """Venice's bearer link of a private job; kept only while the job is open."""
+    is_private: bool = False
+    quote: Money = ZERO
+    reserved: Money = ZERO
+    in_doubt: Money = ZERO
+    settled: Money = ZERO
+    remaining: Money | None = None
+    """What the tightest window had left after the reservation."""
+    tags: tuple[str, ...] = ()
+    policy: str = "default"
+    policy_version: str = ""
+    seconds: int | None = None
+    resolution: str | None = None
+    upstream_key: str | None = None
+    """Fingerprint of the organization's key that bought it."""
+    reason: str | None = None
+    sent_at: int | None = None
+    accepted_at: int | None = None
+    ready_at: int | None = None
+    ended_at: int | None = None
+    average_ms: int | None = None
+    looks: int = 0
+    bad_bodies: int = 0
+    not_found_first_at: int | None = None
+    not_found_count: int = 0
+    failure_status: int | None = None
+    failure_body: str | None = None
+    completed_at: int | None = None
+    delete_wanted: bool = False
+    delivered_at: int | None = None
+    is_suspicious: bool = False
+    copy_gone: bool = False
+    """Venice's copy is deleted, or never was."""
+    video_sha256: str | None = None
+    video_bytes: int | None = None
+    stored_at: int | None = None
+
+    @property
+    def is_final_failure(self) -> bool:
+        """Venice said that this job failed; its answer is kept and given again each time."""
+        return self.state in (State.FAILED_BILLED, State.FAILED_REFUNDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A priced order, ready to be reserved."""
+
+    id: str
+    caller: Caller
+    model: str
+    body_digest: str
+    idempotency_key: str | None
+    quote: Money
+    limits: Sequence[Limit]
+    calendar: Calendar
+    tags: tuple[str, ...] = ()
+    policy: str = "default"
+    policy_version: str = ""
+    seconds: int | None = None
+    resolution: str | None = None
+    upstream_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The money is held."""
+
+    job: Job
+    observed: Sequence[Standing] = ()
+    """Windows that were overrun but are only observed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """The order does not fit; nothing was written but the refusal."""
+
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """One row of who spent what; `name` is the user, team, key, model, tag or day."""
+
+    name: str
+    settled: Money
+    reserved: Money
+    in_doubt: Money
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The ledger's sums at one moment, for metrics."""
+
+    reserved: Money
+    in_doubt: Money
+    settled: Mapping[tuple[str, str], Money]
+    """By team (empty for none) and model."""
+    jobs: Mapping[State, int]
+    video_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What re-deriving every balance from the entries found."""
+
+    entries: int
+    drift: Money
+    """The sum of all absolute differences."""
+    problems: Sequence[str] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing differed."""
+        return not self.drift and not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One ledger entry: what it moved, for which job, when, why and by whom."""
+
+    id: int
+    job: str
+    kind: Entry
+    at: int
+    reserved: Money
+    in_doubt: Money
+    settled: Money
+    reason: str | None
+    actor: str | None
+    corrects: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """An upstream call as the gate remembers it across restarts."""
+
+    call_class: CallClass
+    user: str
+    at: int
+    failed_at: int | None = None
+
+
+class LedgerFailure(Exception):
+    """The ledger could not write: the transaction did not happen."""
+
+
+class LedgerFull(LedgerFailure):
+    """It could not write because the disk is full."""
+
+
+class LedgerBroken(LedgerFailure):
+    """One of the ledger's own assertions tripped: spending must stop."""
+
+
+class AlreadyThere(Exception):
+    """A name, id or idempotency key is taken; the text says which."""
+
+
+class Unknown(Exception):
+    """No such user, key or job; the text says which."""
+
+
+class Ledger(Protocol):
+    """Money, jobs and people, durably."""
+
+    # people
+    async def add_user(self, user: User) -> None: ...
+    async def change_user(self, name: str, changes: Mapping[str, Any]) -> User: ...
+    async def users(self) -> list[User]: ...
+    async def add_key(self, key: Key) -> None: ...
+    async def change_key(self, key_id: str, changes: Mapping[str, Any]) -> Key: ...
+    async def keys(self) -> list[Key]: ...
+    # money
+    async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
+        """Hold the quote in every window at once, or in none. `AlreadyThere` for a taken
+        idempotency key."""
+
+    async def advance(
+        self,
+        job_id: str,
+        event: Event,
+        at: int,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        settle_as: Money | None = None,
+    ) -> Job:
+        """Move a job by one event, and its money with it, in one transaction.
+
+        `facts` are job fields learned with the event; `settle_as` is what it really cost where
+        that differs from the quote. Raises `IllegalEvent` and writes nothing where the event is
+        not in the table.
+        """
+
+    async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:
+        """Record facts about a job that move neither its state nor its money."""
+
+    async def standings(
+        self, limits: Sequence[Limit], calendar: Calendar, at: int
+    ) -> list[Standing]:
+        """How limits stand now; writes nothing."""
+
+    async def spend(self, by: str, since: int | None, until: int | None) -> list[Spend]: ...
+    async def totals(self) -> Totals:
+        """The sums that metrics show, all of one moment."""
+
+    async def verify(self) -> Verification: ...
+    def entries(self) -> AsyncIterator[EntryRow]: ...
+
+    # jobs
+    async def job(self, id_or_queue_id: str) -> Job | None: ...
+    async def jobs(
+        self,
+        *,
+        states: Iterable[State] = (),
+        user: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Newest first; `before` is the id of the last one of the page before."""
+
+    async def twins(self, key_id: str, body_digest: str, since: int) -> list[Job]:
+        """Jobs of an identical request whose answer is still owed, and those in doubt, newest
+        first."""
+
+    async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None: ...
+    async def purgeable(self) -> list[Job]:
+        """Stored jobs, and ended ones whose copy at Venice is not gone yet."""
+
+    # the rest
+    async def record_call(self, call: RecordedCall) -> None: ...
+    async def recorded_calls(self, since: int) -> list[RecordedCall]: ...
+    async def refuse(
+        self,
+        *,
+        at: int,
+        user: str,
+        key_id: str,
+        code: str,
+        rule: str,
+        model: str,
+        amount: Money | None,
+    ) -> None:
+        """Keep a refusal, so that people can see what was refused and why."""
+
+    async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None: ...
+    async def close(self) -> None: ...
+
+
+class VideoStore(Protocol):
+    """Whole videos by job id. A video is either wholly here or not at all."""
+
+    async def fill(
+        self, job_id: str, chunks: AsyncIterator[bytes], expected_bytes: int | None
+    ) -> StoredVideo:
+        """Take a body to its end, check it, and keep it; `core.mp4.BrokenVideo` where it is not
+        a whole mp4, `StoreFailure` where the fault is ours."""
+
+    async def open(self, job_id: str, expected: StoredVideo) -> OpenVideo | None:
+        """The stored bytes; None where they are missing or are not those recorded."""
+
+    async def delete(self, job_id: str) -> None:
+        """Remove a video; a read in progress still ends well."""
+
+    async def ids(self) -> list[str]:
+        """File names found, to be compared with the ledger."""
+
+    def free_bytes(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoredVideo:
+    """What is recorded of a stored video."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenVideo:
+    """A video ready to be read. `close` it."""
+
+    descriptor: int
+    bytes: int
+    sha256: str
+    path: Path
+    close: Callable[[], None]
+
+
+class StoreFailure(Exception):
+    """Our own disk or store failed; the video at Venice is untouched."""
+
+
+class StoreFull(StoreFailure):
+    """There is no room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What became of one upstream request, retries included."""
+
+    outcome: Outcome
+    status: int | None = None
+    body: bytes = b""
+    document: Any = None
+    """The body as strict JSON, where it is that."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Lower-case names; only those the gateway has a use for."""
+    stated_wait: float | None = None
+    """Seconds that Venice asked to wait, clamped."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Venice did what it was asked."""
+        return self.outcome is Outcome.OK
+
+
+@dataclass(frozen=True, slots=True)
+class VideoReply:
+    """A retrieve or download that is being answered with a video."""
+
+    chunks: AsyncIterator[bytes]
+    """Raises `BodyCut` where the connection ends before the body does."""
+    expected_bytes: int | None
+
+
+class BodyCut(Exception):
+    """A body ended before it was whole, stalled, or grew past its limit."""
+
+
+class NoPlace(Exception):
+    """The gate had no place in time, or the breaker is open; nothing was sent."""
+
+
+class LinkRefused(Exception):
+    """Venice's link leads where the gateway may not connect; nothing was sent. The text says why,
+    without the link: that is a secret."""
+
+
+class Upstream(Protocol):
+    """Venice, through the gate and the retry table. Deadlines are monotonic seconds.
+
+    Every call may raise `NoPlace`, and `core.errors.Draining` once the gate is closed; both only
+    where nothing was sent.
+    """
+
+    async def quote(self, body: Mapping[str, Any], user: str, deadline: float) -> Reply: ...
+
+    async def queue(
+        self,
+        body: Mapping[str, Any],
+        user: str,
+        deadline: float,
+        before_sending: Callable[[], Awaitable[None]],
+    ) -> Reply:
+        """Order a video. `before_sending` is awaited once, after the gate has opened and before
+        the first byte leaves. `NoPlace` where the gate did not open in time."""
+
+    def retrieve(
+        self, model: str, queue_id: str, user: str
+    ) -> AbstractAsyncContextManager[Reply | VideoReply]:
+        """Ask for a job. A `VideoReply` must be read inside the context."""
+
+    def download(self, url: str) -> AbstractAsyncContextManager[Reply | VideoReply]:
+        """Follow Venice's link to a private video; `LinkRefused` where we may not connect."""
+
+    async def complete(self, model: str, queue_id: str, user: str) -> Reply: ...
+    async def revoke(self, url: str) -> Reply:
+        """Delete what a private link points to; `LinkRefused` as for `download`."""
+
+    async def get(self, endpoint: Endpoint, deadline: float) -> Reply:
+        """Ask a free question: models, balance, rate limits."""

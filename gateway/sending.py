@@ -1,0 +1,350 @@
+"""One order's way to Venice: policy, quote, reserve, gate, send, attach.
+
+Sending is durable before the first byte leaves, so that a crash tells never sent from unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from gateway.allowances import Allowances
+from gateway.book import JobBook
+from gateway.core.answers import REFUSALS, read_queue_answer
+from gateway.core.budget import Standing
+from gateway.core.catalogue import Catalogue, ModelFacts
+from gateway.core.errors import (
+    BudgetExceeded,
+    GatewayError,
+    OutcomeUnknown,
+    PolicyRefused,
+    UpstreamBusy,
+    UpstreamRefused,
+)
+from gateway.core.job import Event, State
+from gateway.core.keys import random_text
+from gateway.core.policy import Policy, check_job, check_price
+from gateway.core.pricing import JobFacts, job_facts
+from gateway.core.retry import NOT_ACCEPTED, Outcome
+from gateway.core.validation import check_queue_body
+from gateway.metrics import Metrics
+from gateway.orders import Flight, QueueRequest
+from gateway.policies import LoadedRules
+from gateway.ports import (
+    AlreadyThere,
+    Clock,
+    Job,
+    Ledger,
+    NoPlace,
+    Order,
+    Overrun,
+    Reply,
+    Reserved,
+    Upstream,
+)
+from gateway.quotes import (
+    BUSY,
+    QuoteBook,
+    Quoted,
+    organization_broke,
+    retry_after,
+    upstream_auth,
+)
+from gateway.spending import Spending
+
+JOB_ID_CHARACTERS = 22
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """An order that policy allows and Venice has quoted."""
+
+    body: dict[str, Any]
+    facts: JobFacts
+    policy_name: str
+    policy: Policy
+    quoted: Quoted
+
+
+class Sending:
+    """Sends orders, and keeps ledger and book right about them."""
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        upstream: Upstream,
+        clock: Clock,
+        book: JobBook,
+        quotes: QuoteBook,
+        rules: Callable[[], LoadedRules],
+        catalogue: Callable[[], Catalogue],
+        spending: Spending,
+        allowances: Allowances,
+        metrics: Metrics,
+        upstream_key: Callable[[], str],
+    ) -> None:
+        self._ledger = ledger
+        self._upstream = upstream
+        self._clock = clock
+        self._book = book
+        self._quotes = quotes
+        self._rules = rules
+        self._catalogue = catalogue
+        self._spending = spending
+        self._allowances = allowances
+        self._metrics = metrics
+        self._upstream_key = upstream_key
+
+    async def send(self, flight: Flight) -> Job:
+        """The accepted job; raises what the client is to be told.
+
+        May be cancelled until the flight is committed, and then leaves nothing held.
+        """
+        request = flight.request
+        body, model = check_queue_body(request.body, self._catalogue())
+        self._spending.admit()
+        self._allowances.take_order(request.caller, self._book.active(request.caller.user.name))
+        priced = await self._price(request, body, model, flight.deadline)
+        job = await self._reserve(request, priced)
+        flight.job_id = job.id
+        try:
+            reply = await self._upstream.queue(
+                priced.body,
+                job.user,
+                flight.deadline,
+                before_sending=lambda: self._commit(flight, job),
+            )
+        except BaseException as error:
+            if not flight.is_committed:
+                await self._release(job, error)
+            else:
+                await self.lose_answer(job.id, "sending failed on our side")
+            if isinstance(error, NoPlace):
+                raise UpstreamBusy(BUSY) from error
+            raise
+        return await self._attach(flight, job, reply)
+
+    # before the money
+
+    async def _price(
+        self, request: QueueRequest, body: dict[str, Any], model: ModelFacts, deadline: float
+    ) -> Priced:
+        rules = self._rules().rulebook
+        user = request.caller.user
+        name = rules.policy_name_for(user.policy, user.team)
+        policy = rules.policies[name]
+        worst = policy.reference_seconds(model.id)
+        facts = job_facts(body, model, reference_seconds_worst=worst)
+        refused = check_job(
+            policy,
+            model=model.id,
+            key_models=request.caller.key.models,
+            seconds=facts.seconds,
+            resolution=facts.resolution,
+            has_audio=facts.has_audio,
+        )
+        await self._obey(refused, policy, request, facts)
+        hold_until = min(deadline, self._clock.monotonic() + rules.venice.hold / 1000)
+        quoted = await self._quotes.quote(facts.quote_body, facts.quote_key, user.name, hold_until)
+        await self._obey(check_price(policy, model.id, quoted.price), policy, request, facts)
+        return Priced(body, facts, name, policy, quoted)
+
+    async def _obey(
+        self,
+        refused: PolicyRefused | None,
+        policy: Policy,
+        request: QueueRequest,
+        facts: JobFacts,
+    ) -> None:
+        if refused is None:
+            return
+        section = "models" if refused.rule == "models" else "job"
+        user = request.caller.user.name
+        if section in policy.observe:
+            _log.warning("policy.observed", rule=refused.rule, user=user, model=facts.model)
+            return
+        await self._keep_refusal(request, "POLICY_REFUSED", refused.rule, facts.model, None)
+        raise refused
+
+    async def _keep_refusal(
+        self, request: QueueRequest, code: str, rule: str, model: str, amount: Any
+    ) -> None:
+        self._metrics.refusals.labels(rule.partition(".")[0]).inc()
+        await self._ledger.refuse(
+            at=self._clock.now(),
+            user=request.caller.user.name,
+            key_id=request.caller.key.id,
+            code=code,
+            rule=rule,
+            model=model,
+            amount=amount,
+        )
+
+    # the money
+
+    async def _reserve(self, request: QueueRequest, priced: Priced) -> Job:
+        rules = self._rules()
+        caller = request.caller
+        limits = rules.rulebook.limits_for(
+            key_id=caller.key.id,
+            key_name=caller.key.name,
+            key_budget=caller.key.budget,
+            user=caller.user.name,
+            team=caller.user.team,
+            policy=priced.policy,
+            model=priced.facts.model,
+        )
+        order = Order(
+            id="job" + random_text(secrets.token_bytes(32), JOB_ID_CHARACTERS),
+            caller=caller,
+            model=priced.facts.model,
+            body_digest=request.body_digest,
+            idempotency_key=request.idempotency_key,
+            quote=priced.quoted.price,
+            limits=limits,
+            calendar=rules.rulebook.organization.calendar,
+            tags=tuple(dict.fromkeys((*caller.key.tags, *request.tags))),
+            policy=priced.policy_name,
+            policy_version=rules.version,
+            seconds=priced.facts.seconds,
+            resolution=priced.facts.resolution,
+            upstream_key=self._upstream_key(),
+        )
+        held = await self._hold(order)
+        if isinstance(held, Overrun):
+            await self._refuse_overrun(request, held.standing, priced)
+        assert not isinstance(held, Overrun)
+        for standing in held.observed:
+            _log.warning("budget.observed", standing=str(standing), job=held.job.id)
+        _log.info("reservation.held", job=held.job.id, user=held.job.user, usd=str(held.job.quote))
+        return self._book.put(held.job)
+
+    async def _hold(self, order: Order) -> Reserved | Overrun:
+        """Reserve to the end, whatever happens to us: a hold nobody knows of would leak."""
+        reserving = asyncio.ensure_future(self._ledger.reserve(order, self._clock.now()))
+        try:
+            return await self._spending.guard(asyncio.shield(reserving))
+        except asyncio.CancelledError:
+            held = await reserving
+            if isinstance(held, Reserved):
+                await self._release(held.job, asyncio.CancelledError())
+            raise
+
+    async def _refuse_overrun(
+        self, request: QueueRequest, standing: Standing, priced: Priced
+    ) -> None:
+        price = priced.quoted.price
+        rule = f"{standing.limit.scope}.{standing.limit.window}"
+        code = "API_KEY_USD_SPEND_LIMIT_EXCEEDED"
+        await self._keep_refusal(request, code, rule, priced.facts.model, price)
+        raise BudgetExceeded(standing, price)
+
+    async def _commit(self, flight: Flight, job: Job) -> None:
+        """From here on the order may reach Venice, and its client cannot take it back."""
+        flight.is_committed = True
+        try:
+            await self._move(job.id, Event.SEND, {"sent_at": self._clock.now()})
+        except BaseException:
+            # Not durable, so nothing is sent.
+            flight.is_committed = False
+            raise
+
+    async def _release(self, job: Job, error: BaseException) -> None:
+        why = {"NoPlace": "no place at the gate in time", "Draining": "the gateway was stopping"}
+        reason = why.get(type(error).__name__, "the client left before it was sent")
+        await self._move(job.id, Event.GIVE_UP, reason=reason)
+
+    async def _move(
+        self,
+        job_id: str,
+        event: Event,
+        facts: dict[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> Job:
+        job = await self._spending.guard(
+            self._ledger.advance(job_id, event, self._clock.now(), facts=facts, reason=reason)
+        )
+        _log.info("job.moved", job=job.id, state=job.state, holding=job.holding, reason=reason)
+        return self._book.put(job)
+
+    # after the answer
+
+    async def _attach(self, flight: Flight, job: Job, reply: Reply) -> Job:
+        answer = read_queue_answer(reply.document) if reply.is_ok else None
+        if answer is not None:
+            return await self._accept(flight, job, reply, *answer)
+        if reply.outcome in NOT_ACCEPTED and _is_refusal(reply):
+            event = Event.DECIDE_UNBILLED if flight.is_given_up else Event.REFUSE
+            await self._move(job.id, event, reason=f"refused by Venice ({_words(reply)})")
+            raise _told(reply)
+        if not flight.is_given_up:
+            await self.lose_answer(job.id, f"the answer was lost ({_words(reply)})")
+        raise OutcomeUnknown(job.id)
+
+    async def _accept(
+        self, flight: Flight, job: Job, reply: Reply, queue_id: str, link: str | None
+    ) -> Job:
+        event = Event.IDENTIFY if flight.is_given_up else Event.ACCEPT
+        told = {k: v for k, v in reply.document.items() if k != "download_url"}
+        facts = {
+            "queue_id": queue_id,
+            "download_url": link,
+            "is_private": link is not None,
+            "answer": json.dumps(told, default=str),
+            "accepted_at": self._clock.now(),
+        }
+        try:
+            return await self._move(job.id, event, facts)
+        except AlreadyThere:
+            _log.exception("queue_id.taken", job=job.id, queue_id=queue_id)
+        if not flight.is_given_up:
+            await self.lose_answer(job.id, "Venice answered with another job's queue_id")
+        raise OutcomeUnknown(job.id)
+
+    async def lose_answer(self, job_id: str, reason: str) -> Job:
+        """The order may have been accepted, and nobody knows: hold its money."""
+        job = await self._move(job_id, Event.LOSE_ANSWER, reason=reason)
+        _log.error("job.in_doubt", job=job_id, user=job.user, usd=str(job.in_doubt), reason=reason)
+        return job
+
+    async def note_delivered(self, job_id: str) -> None:
+        """Its client has the answer: no twin may claim it any more."""
+        known = self._book.known(job_id)
+        if known is None or known.answer_owed:
+            self._book.put(await self._ledger.note(job_id, {"answer_owed": False}))
+
+    # what a crash left behind
+
+    async def recover(self) -> None:
+        """Free what was never sent and put in doubt what may have been; once, at a start."""
+        for job in await self._ledger.jobs(states=[State.RESERVED], limit=1_000_000):
+            await self._move(job.id, Event.GIVE_UP, reason="never sent: found at a start")
+        for job in await self._ledger.jobs(states=[State.SENDING], limit=1_000_000):
+            await self.lose_answer(job.id, "the gateway stopped while it was being sent")
+
+
+def _is_refusal(reply: Reply) -> bool:
+    return reply.outcome is not Outcome.REFUSED or reply.status in REFUSALS
+
+
+def _words(reply: Reply) -> str:
+    return f"{reply.outcome}, status {reply.status}" if reply.status else str(reply.outcome)
+
+
+def _told(reply: Reply) -> GatewayError:
+    """What a client is told of a queue request that surely bought nothing."""
+    if reply.outcome is Outcome.REFUSED and reply.status in (401, 403):
+        return upstream_auth()
+    if reply.outcome is Outcome.REFUSED and reply.status == 402:
+        return organization_broke()
+    if reply.outcome in (Outcome.REFUSED, Outcome.SERVER_ERROR) and reply.status is not None:
+        return UpstreamRefused(reply.status, reply.body)
+    return UpstreamBusy(BUSY, retry_after(reply))

@@ -1,0 +1,150 @@
+"""Runs a gateway on its port until it is told to stop, with the stand-in beside it if wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+from pydantic import SecretStr
+
+from gateway.app import Gateway
+from gateway.settings import Settings, SettingsRefused
+from gateway.simulator.server import run_server
+from gateway.simulator.settings import SimulatorSettings
+
+DRAIN_SECONDS = 10
+"""From the signal to the end: what is sent is finished, what waits is let go at once."""
+BACKLOG = 2048
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s of common proxies in front, so that they close first."""
+SIMULATOR_STAMP = "simulator"
+_log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that lets the gateway drain when the first signal comes."""
+
+    def __init__(self, config: uvicorn.Config, on_signal: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_signal = on_signal
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain, then stop as uvicorn does."""
+        self._on_signal()
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The listening socket; `SettingsRefused` where the address cannot be had."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = found[0]
+        # The protocol is named so that answers are not held back by Nagle's algorithm.
+        listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise SettingsRefused(
+            f"Cannot listen on {host} port {port}: {error.strerror or error}. Set VGW_PORT to a "
+            "free port, or stop what uses this one."
+        ) from error
+    listener.setblocking(False)
+    return listener
+
+
+async def serve(
+    settings: Settings,
+    *,
+    simulator: SimulatorSettings | None,
+    ready: Callable[[Gateway, str], None],
+) -> None:
+    """Serve until a signal; `ready` is called with the gateway and its own address."""
+    async with contextlib.AsyncExitStack() as stack:
+        url, stamp, key = settings.upstream_url, settings.upstream_url, settings.venice_api_key
+        if simulator is not None:
+            url = await stack.enter_async_context(_simulating(simulator))
+            stamp, key = SIMULATOR_STAMP, SecretStr("simulated-organization-key")
+        listener = listen(settings.host, settings.port)
+        stack.callback(listener.close)
+        gateway = await stack.enter_async_context(
+            Gateway(settings, url, stamp, key or settings.require_api_key())
+        )
+        own = f"http://{settings.host}:{listener.getsockname()[1]}"
+        gateway.announce(own)
+        server = _Server(_config(gateway), gateway.drain)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, gateway.reload_rules)
+        ready(gateway, own)
+        _log.info("service.ready", url=own, upstream=stamp)
+        await server.serve(sockets=[listener])
+        await gateway.finish_orders(DRAIN_SECONDS)
+        _log.info("service.stopped")
+
+
+def _config(gateway: Gateway) -> uvicorn.Config:
+    return uvicorn.Config(
+        gateway.asgi,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+        backlog=BACKLOG,
+    )
+
+
+@asynccontextmanager
+async def _simulating(settings: SimulatorSettings) -> AsyncIterator[str]:
+    """The stand-in on a loopback port, the same one as last time where it is still free.
+
+    Its links name its port, and they outlive a restart of both.
+    """
+    started: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    last = settings.data_dir / "port" if settings.data_dir is not None else None
+    task = asyncio.create_task(_run_simulator(settings, last, started.set_result))
+    waited: set[asyncio.Future[Any]] = {task, started}
+    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+    if not started.done():
+        await task
+    try:
+        yield started.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _run_simulator(
+    settings: SimulatorSettings, last: Path | None, started: Callable[[str], None]
+) -> None:
+    def remember(url: str) -> None:
+        if last is not None:
+            last.parent.mkdir(parents=True, exist_ok=True)
+            last.write_text(url.rsplit(":", 1)[1].split("/", 1)[0], "ascii")
+        started(url)
+
+    try:
+        await run_server(settings, port=_last_port(last), started=remember)
+    except OSError:
+        await run_server(settings, port=0, started=remember)
+
+
+def _last_port(last: Path | None) -> int:
+    try:
+        return int(last.read_text("ascii")) if last is not None else 0
+    except (OSError, ValueError):
+        return 0

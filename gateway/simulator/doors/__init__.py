@@ -1,0 +1,1 @@
+"""One module per door of the stand-in: read the call, decide, shape Venice's answer."""

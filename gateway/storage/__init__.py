@@ -1,0 +1,1 @@
+"""Where the ledger and the videos are kept: the backends behind the ports."""

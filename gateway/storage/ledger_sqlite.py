@@ -1,0 +1,361 @@
+"""The ledger on SQLite: one writer thread, read-only readers, and a lock on the file.
+
+It keeps what it is told in whole transactions; it decides nothing about money that `core/` does
+not decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import aiosqlite
+
+from gateway.core.budget import Calendar, Limit, Standing
+from gateway.core.job import Entry, Event, State
+from gateway.core.money import Money
+from gateway.core.pacing import CallClass
+from gateway.ports import (
+    AlreadyThere,
+    EntryRow,
+    Job,
+    Key,
+    LedgerBroken,
+    LedgerFailure,
+    Order,
+    Overrun,
+    RecordedCall,
+    Reserved,
+    Spend,
+    Totals,
+    Unknown,
+    User,
+    Verification,
+)
+from gateway.storage import balances, rows, spending, transactions
+from gateway.storage.database import FileLock, prepare
+from gateway.storage.migrate import DatabaseRefused
+from gateway.storage.writer import Writer
+
+GATE_CALLS_KEPT_MS = 5 * 60_000
+"""Longer than any rate window; older calls say nothing any more."""
+PRUNE_EVERY = 200
+"""Recorded calls between two clean-ups of old ones."""
+ENTRIES_PAGE = 1_000
+
+
+class SqliteLedger:
+    """`ports.Ledger` on one SQLite file."""
+
+    def __init__(
+        self, lock: FileLock, writer: Writer, reader: aiosqlite.Connection, money: Any
+    ) -> None:
+        self._lock = lock
+        self._writer = writer
+        self._reader = reader
+        self._money: transactions.Transactions = money
+        self._calls_recorded = 0
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        upstream: str,
+        now: int,
+        observe_commit: Callable[[float], None] | None = None,
+    ) -> SqliteLedger:
+        """Open, or make, the database; `DatabaseRefused` where it may not be used.
+
+        `upstream` is stamped into a new database, and must be the same ever after: real and
+        simulated money never share one.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            connection = await asyncio.to_thread(prepare, path, upstream, now)
+            writer = Writer(connection, observe_commit)
+            reader = await aiosqlite.connect(f"file:{path}?mode=ro", uri=True)
+            await reader.execute("PRAGMA query_only = ON")
+            return cls(lock, writer, reader, transactions.Transactions(connection))
+        except sqlite3.Error as error:
+            lock.release()
+            raise DatabaseRefused(f"{path} cannot be used as a database: {error}") from error
+        except BaseException:
+            lock.release()
+            raise
+
+    def announce(self, text: str) -> None:
+        """Say in the lock file where this process listens."""
+        self._lock.say(text)
+
+    async def close(self) -> None:
+        """Readers first, then the writer with its last checkpoint, then the lock."""
+        await self._reader.close()
+        await asyncio.to_thread(self._writer.close)
+        self._lock.release()
+
+    async def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
+        try:
+            return list(await self._reader.execute_fetchall(sql, tuple(values)))
+        except sqlite3.Error as error:
+            raise LedgerFailure(f"the database could not be read: {error}") from error
+
+    # people
+
+    async def add_user(self, user: User) -> None:
+        """Add a user; `AlreadyThere` where the name is taken."""
+        values = (user.name, user.team, user.policy, user.email, user.disabled_at, user.created_at)
+
+        def work(connection: sqlite3.Connection) -> None:
+            _insert(connection, "users", values, f"there is a user {user.name} already")
+
+        await self._writer.run(work)
+
+    async def change_user(self, name: str, changes: Mapping[str, Any]) -> User:
+        """Change a user's team, policy, email or disabling; money stays where it is."""
+        assigned, values = rows.assignments(changes, rows.USER_CHANGES)
+
+        def work(connection: sqlite3.Connection) -> User:
+            connection.execute(f"UPDATE users SET {assigned} WHERE name = ?", [*values, name])
+            found = _one(connection, f"SELECT {rows.USER_COLUMNS} FROM users WHERE name = ?", name)
+            if found is None:
+                raise Unknown(f"there is no user {name}")
+            return rows.user_of(found)
+
+        return await self._writer.run(work)
+
+    async def users(self) -> list[User]:
+        """All users, by name."""
+        found = await self._rows(f"SELECT {rows.USER_COLUMNS} FROM users ORDER BY name")
+        return [rows.user_of(row) for row in found]
+
+    async def add_key(self, key: Key) -> None:
+        """Add a key; `Unknown` where its user is not there."""
+
+        def work(connection: sqlite3.Connection) -> None:
+            if _one(connection, "SELECT 1 FROM users WHERE name = ?", key.user) is None:
+                raise Unknown(f"there is no user {key.user}")
+            _insert(connection, "keys", rows.key_row(key), "there is such a key already")
+
+        await self._writer.run(work)
+
+    async def change_key(self, key_id: str, changes: Mapping[str, Any]) -> Key:
+        """Change what may change of a key, its revocation above all."""
+        assigned, values = rows.assignments(changes, rows.KEY_CHANGES)
+
+        def work(connection: sqlite3.Connection) -> Key:
+            connection.execute(f"UPDATE keys SET {assigned} WHERE id = ?", [*values, key_id])
+            found = _one(connection, f"SELECT {rows.KEY_COLUMNS} FROM keys WHERE id = ?", key_id)
+            if found is None:
+                raise Unknown(f"there is no key {key_id}")
+            return rows.key_of(found)
+
+        return await self._writer.run(work)
+
+    async def keys(self) -> list[Key]:
+        """All keys, oldest first, revoked ones too."""
+        found = await self._rows(f"SELECT {rows.KEY_COLUMNS} FROM keys ORDER BY created_at, id")
+        return [rows.key_of(row) for row in found]
+
+    # money
+
+    async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
+        """See `ports.Ledger.reserve`."""
+        return await self._writer.run(lambda connection: self._money.reserve(connection, order, at))
+
+    async def advance(
+        self,
+        job_id: str,
+        event: Event,
+        at: int,
+        *,
+        facts: Mapping[str, Any] | None = None,
+        reason: str | None = None,
+        actor: str | None = None,
+        settle_as: Money | None = None,
+    ) -> Job:
+        """See `ports.Ledger.advance`."""
+        return await self._writer.run(
+            lambda connection: self._money.advance(
+                connection,
+                job_id,
+                event,
+                at,
+                facts=facts or {},
+                reason=reason,
+                actor=actor,
+                settle_as=settle_as,
+            )
+        )
+
+    async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:
+        """See `ports.Ledger.note`."""
+        return await self._writer.run(
+            lambda connection: transactions.note(connection, job_id, facts)
+        )
+
+    async def standings(
+        self, limits: Sequence[Limit], calendar: Calendar, at: int
+    ) -> list[Standing]:
+        """How limits stand now; it makes no balances."""
+
+        def work(connection: sqlite3.Connection) -> list[Standing]:
+            return self._money.standings(connection, limits, calendar, at)
+
+        return await self._writer.run(work)
+
+    async def spend(self, by: str, since: int | None, until: int | None) -> list[Spend]:
+        """Who spent what, the largest first."""
+        return await spending.spend(self._reader, by, since, until)
+
+    async def totals(self) -> Totals:
+        """The sums that metrics show, all of one moment."""
+        return await spending.totals(self._reader)
+
+    async def verify(self) -> Verification:
+        """Re-derive all amounts and balances, between two transactions."""
+        return await self._writer.run(balances.verify)
+
+    async def entries(self) -> AsyncIterator[EntryRow]:
+        """Every entry, oldest first, a page at a time."""
+        last = 0
+        while page := await self._rows(
+            "SELECT id, job, kind, at, reserved, in_doubt, settled, reason, actor, corrects "
+            "FROM entries WHERE id > ? ORDER BY id LIMIT ?",
+            (last, ENTRIES_PAGE),
+        ):
+            for number, job, kind, at, reserved, in_doubt, settled, *rest in page:
+                amounts = (Money(reserved), Money(in_doubt), Money(settled))
+                yield EntryRow(number, job, Entry(kind), at, *amounts, *rest)
+            last = page[-1][0]
+
+    # jobs
+
+    async def job(self, id_or_queue_id: str) -> Job | None:
+        """A job by its own id or by Venice's."""
+        found = await self._rows(
+            f"{rows.SELECT_JOB} WHERE id = ? OR queue_id = ?", (id_or_queue_id, id_or_queue_id)
+        )
+        return rows.job_of(found[0]) if found else None
+
+    async def jobs(
+        self,
+        *,
+        states: Iterable[State] = (),
+        user: str | None = None,
+        before: str | None = None,
+        limit: int = 100,
+    ) -> list[Job]:
+        """Newest first, a page at a time."""
+        wanted = list(states)
+        clauses: list[tuple[str, list[Any]]] = []
+        if wanted:
+            clauses.append((f"state IN ({', '.join('?' * len(wanted))})", list(wanted)))
+        if user is not None:
+            clauses.append(("user = ?", [user]))
+        if before is not None:
+            clauses.append(("number < (SELECT number FROM jobs WHERE id = ?)", [before]))
+        where = " WHERE " + " AND ".join(c for c, _ in clauses) if clauses else ""
+        values = [value for _, more in clauses for value in more]
+        found = await self._rows(
+            f"{rows.SELECT_JOB}{where} ORDER BY number DESC LIMIT ?", [*values, limit]
+        )
+        return [rows.job_of(row) for row in found]
+
+    async def twins(self, key_id: str, body_digest: str, since: int) -> list[Job]:
+        """See `ports.Ledger.twins`."""
+        found = await self._rows(
+            f"{rows.SELECT_JOB} WHERE key_id = ? AND body_digest = ? AND answer_owed = 1 "
+            "AND (created_at >= ? OR state = 'in_doubt') ORDER BY number DESC",
+            (key_id, body_digest, since),
+        )
+        return [rows.job_of(row) for row in found]
+
+    async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None:
+        """The job bound to an Idempotency-Key."""
+        found = await self._rows(
+            f"{rows.SELECT_JOB} WHERE user = ? AND idempotency_key = ? AND created_at > ?",
+            (user, idempotency_key, since),
+        )
+        return rows.job_of(found[0]) if found else None
+
+    async def purgeable(self) -> list[Job]:
+        """Stored jobs, and ended ones whose copy at Venice is not gone yet."""
+        found = await self._rows(
+            f"{rows.SELECT_JOB} WHERE state = 'stored' UNION "
+            f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL"
+        )
+        return [rows.job_of(row) for row in found]
+
+    # the rest
+
+    async def record_call(self, call: RecordedCall) -> None:
+        """Remember an upstream call, durably, before it is made."""
+        values = (call.call_class, call.user, call.at, call.failed_at)
+        self._calls_recorded += 1
+        prune = self._calls_recorded % PRUNE_EVERY == 0
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
+                "INSERT INTO gate_calls (class, user, at, failed_at) VALUES (?, ?, ?, ?)", values
+            )
+            if prune:
+                old = call.at - GATE_CALLS_KEPT_MS
+                connection.execute("DELETE FROM gate_calls WHERE at < ?", (old,))
+
+        await self._writer.run(work)
+
+    async def recorded_calls(self, since: int) -> list[RecordedCall]:
+        """Upstream calls from a moment on, oldest first."""
+        found = await self._rows(
+            "SELECT class, user, at, failed_at FROM gate_calls WHERE at >= ? ORDER BY at", (since,)
+        )
+        return [RecordedCall(CallClass(row[0]), *row[1:]) for row in found]
+
+    async def refuse(
+        self,
+        *,
+        at: int,
+        user: str,
+        key_id: str,
+        code: str,
+        rule: str,
+        model: str,
+        amount: Money | None,
+    ) -> None:
+        """Keep a refusal."""
+        values = (at, user, key_id, code, rule, model, rows.encode(amount))
+        await self._writer.run(
+            lambda connection: connection.execute(
+                "INSERT INTO refusals (at, user, key_id, code, rule, model, amount) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                values,
+            )
+        )
+
+    async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None:
+        """Keep an administrative act."""
+        values = (at, actor, act, target, detail)
+        await self._writer.run(
+            lambda connection: connection.execute(
+                "INSERT INTO audit (at, actor, act, target, detail) VALUES (?, ?, ?, ?, ?)", values
+            )
+        )
+
+
+def _one(connection: sqlite3.Connection, sql: str, value: str) -> Any:
+    return connection.execute(sql, (value,)).fetchone()
+
+
+def _insert(connection: sqlite3.Connection, table: str, values: Sequence[Any], taken: str) -> None:
+    marks = ", ".join("?" * len(values))
+    try:
+        connection.execute(f"INSERT INTO {table} VALUES ({marks})", values)
+    except sqlite3.IntegrityError as error:
+        if "UNIQUE" in str(error) or "PRIMARY" in str(error):
+            raise AlreadyThere(taken) from error
+        raise LedgerBroken(f"{table}: {error}") from error

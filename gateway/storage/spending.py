@@ -1,0 +1,66 @@
+"""Who spent what: sums over jobs, by user, team, key, model, tag or day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import aiosqlite
+
+from gateway.core.job import State
+from gateway.core.money import Money
+from gateway.ports import Spend, Totals
+
+SPEND_BY = ("user", "team", "key", "model", "tag", "day")
+
+_GROUPS = {
+    "user": "user",
+    "team": "coalesce(team, '')",
+    "key": "key_id",
+    "model": "model",
+    "tag": "coalesce(tag.value, '')",
+    "day": "strftime('%Y-%m-%d', created_at / 1000, 'unixepoch')",
+}
+
+
+async def spend(
+    reader: aiosqlite.Connection, by: str, since: int | None, until: int | None
+) -> list[Spend]:
+    """Rows of spending, the largest first; days in order, in UTC.
+
+    `since` is in, `until` is out, both in Unix milliseconds of the reservation. Jobs count where
+    any of their money is or was held for them and not released.
+    """
+    group = _GROUPS[by]
+    source = "jobs LEFT JOIN json_each(jobs.tags) AS tag" if by == "tag" else "jobs"
+    order = "1" if by == "day" else "2 DESC, 1"
+    values: Sequence[Any] = (since or 0, until if until is not None else 2**62)
+    cursor = await reader.execute(
+        f"SELECT {group}, coalesce(sum(settled), 0), coalesce(sum(reserved), 0), "
+        "coalesce(sum(in_doubt), 0), count(*) FILTER (WHERE holding <> 'released') "
+        f"FROM {source} WHERE created_at >= ? AND created_at < ? "
+        f"GROUP BY {group} ORDER BY {order}",
+        values,
+    )
+    found = await cursor.fetchall()
+    await cursor.close()
+    return [Spend(row[0], Money(row[1]), Money(row[2]), Money(row[3]), row[4]) for row in found]
+
+
+async def totals(reader: aiosqlite.Connection) -> Totals:
+    """What metrics show, in one read: one moment of the ledger."""
+    rows = await reader.execute_fetchall(
+        "SELECT coalesce(team, ''), model, state, sum(reserved), sum(in_doubt), sum(settled), "
+        "count(*), coalesce(sum(video_bytes) FILTER (WHERE state = 'stored'), 0) "
+        "FROM jobs GROUP BY 1, 2, 3"
+    )
+    reserved = in_doubt = video_bytes = 0
+    settled: dict[tuple[str, str], Money] = {}
+    jobs = dict.fromkeys(State, 0)
+    for team, model, state, held, doubted, spent, count, stored in rows:
+        reserved += held
+        in_doubt += doubted
+        video_bytes += stored
+        jobs[State(state)] += count
+        settled[team, model] = settled.get((team, model), Money(0)) + Money(spent)
+    return Totals(Money(reserved), Money(in_doubt), settled, jobs, video_bytes)

@@ -1,0 +1,274 @@
+"""The ledger's transactions on money and jobs, each a function over the write connection.
+
+They run inside the writer's SAVEPOINT: what they raise undoes all they did. Nothing here commits.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gateway.core.budget import Calendar, Limit, Standing, least_left, overruns
+from gateway.core.job import Entry, Event, Holding, State, next_state
+from gateway.core.money import Money
+from gateway.core.movement import Amounts, Movement, movement
+from gateway.ports import AlreadyThere, Job, LedgerBroken, Order, Overrun, Reserved, Unknown
+from gateway.storage import balances, rows
+
+IDEMPOTENCY_MS = 24 * 3_600_000
+"""How long an Idempotency-Key is remembered."""
+
+_INSERT_JOB = (
+    "INSERT INTO jobs (id, user, key_id, team, model, state, holding, quote, reserved, remaining, "
+    "created_at, body_digest, idempotency_key, tags, policy, policy_version, seconds, resolution, "
+    "upstream_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT_ENTRY = (
+    "INSERT INTO entries (job, kind, at, reserved, in_doubt, settled, reason, actor, corrects) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class Transactions:
+    """What the writer thread remembers between transactions: the ledger's time, and spans."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        last = connection.execute("SELECT max(at) FROM entries").fetchone()[0]
+        self._last_at: int = last or 0
+        self._spans = balances.Spans()
+
+    def ledger_time(self, at: int) -> int:
+        """The given moment, or the last entry's where the clock went back since."""
+        self._last_at = max(self._last_at, at)
+        return self._last_at
+
+    def reserve(self, connection: sqlite3.Connection, order: Order, at: int) -> Reserved | Overrun:
+        """Hold an order's quote in every window it touches, or in none."""
+        at = self.ledger_time(at)
+        self._free_old_idempotency_key(connection, order, at)
+        standings = [
+            balances.standing(
+                connection, limit, self._spans.at(limit.window, at, order.calendar), at, keep=True
+            )
+            for limit in order.limits
+        ]
+        enforced = [s for s in standings if not s.limit.only_observed]
+        over = overruns(enforced, order.quote)
+        if over:
+            return Overrun(over[0])
+        job = _new_job(order, at, least_left(enforced, order.quote))
+        _insert_job(connection, job)
+        held = Movement(Entry.RESERVE, Holding.RESERVED, reserved=order.quote)
+        self._write_entry(connection, job, held, at, reason=None, actor=None)
+        observed = [s for s in standings if s.limit.only_observed]
+        return Reserved(job, overruns(observed, order.quote))
+
+    def standings(
+        self,
+        connection: sqlite3.Connection,
+        limits: Sequence[Limit],
+        calendar: Calendar,
+        at: int,
+    ) -> list[Standing]:
+        """How limits stand at a moment, without making balances."""
+        at = max(self._last_at, at)
+        return [
+            balances.standing(
+                connection, limit, self._spans.at(limit.window, at, calendar), at, keep=False
+            )
+            for limit in limits
+        ]
+
+    def _free_old_idempotency_key(
+        self, connection: sqlite3.Connection, order: Order, at: int
+    ) -> None:
+        if order.idempotency_key is None:
+            return
+        connection.execute(
+            "UPDATE jobs SET idempotency_key = NULL "
+            "WHERE user = ? AND idempotency_key = ? AND created_at <= ?",
+            (order.caller.user.name, order.idempotency_key, at - IDEMPOTENCY_MS),
+        )
+
+    def advance(
+        self,
+        connection: sqlite3.Connection,
+        job_id: str,
+        event: Event,
+        at: int,
+        *,
+        facts: Mapping[str, Any],
+        reason: str | None,
+        actor: str | None,
+        settle_as: Money | None,
+    ) -> Job:
+        """Move a job by one event and its money with it; `IllegalEvent` changes nothing."""
+        job = find_job(connection, job_id)
+        state = next_state(job.state, event)
+        amounts = Amounts(job.quote, job.reserved, job.in_doubt, job.settled)
+        change = movement(job.holding, state, amounts, settle_as)
+        at = self.ledger_time(at)
+        changes = {"state": state, **facts, **_ending(job, state, at)}
+        if reason is not None:
+            changes["reason"] = reason
+        if change is not None:
+            changes |= {
+                "holding": change.holding,
+                "reserved": job.reserved + change.reserved,
+                "in_doubt": job.in_doubt + change.in_doubt,
+                "settled": job.settled + change.settled,
+            }
+        _guarded_update(connection, job, changes)
+        if change is not None:
+            self._write_entry(connection, job, change, at, reason=reason, actor=actor)
+        return replace(job, **changes)
+
+    def _write_entry(
+        self,
+        connection: sqlite3.Connection,
+        job: Job,
+        change: Movement,
+        at: int,
+        *,
+        reason: str | None,
+        actor: str | None,
+    ) -> None:
+        corrects = _entry_to_correct(connection, job) if change.kind is Entry.CORRECT else None
+        connection.execute(
+            _INSERT_ENTRY,
+            (
+                job.id,
+                change.kind,
+                at,
+                change.reserved.micros,
+                change.in_doubt.micros,
+                change.settled.micros,
+                reason,
+                actor,
+                corrects,
+            ),
+        )
+        scopes = balances.scopes_of(job.key_id, job.user, job.team)
+        balances.move(connection, scopes, job.created_at, job.model, change)
+
+
+def note(connection: sqlite3.Connection, job_id: str, facts: Mapping[str, Any]) -> Job:
+    """Record facts that move neither state nor money."""
+    assigned, values = rows.assignments(facts, rows.JOB_FACTS)
+    connection.execute(f"UPDATE jobs SET {assigned} WHERE id = ?", [*values, job_id])
+    return find_job(connection, job_id)
+
+
+def find_job(connection: sqlite3.Connection, job_id: str) -> Job:
+    """The job by its own id, or `Unknown`."""
+    row = connection.execute(f"{rows.SELECT_JOB} WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise Unknown(f"there is no job {job_id}")
+    return rows.job_of(row)
+
+
+def _new_job(order: Order, at: int, remaining: Money | None) -> Job:
+    return Job(
+        id=order.id,
+        user=order.caller.user.name,
+        key_id=order.caller.key.id,
+        team=order.caller.user.team,
+        model=order.model,
+        state=State.RESERVED,
+        holding=Holding.RESERVED,
+        created_at=at,
+        body_digest=order.body_digest,
+        idempotency_key=order.idempotency_key,
+        quote=order.quote,
+        reserved=order.quote,
+        remaining=remaining,
+        tags=order.tags,
+        policy=order.policy,
+        policy_version=order.policy_version,
+        seconds=order.seconds,
+        resolution=order.resolution,
+        upstream_key=order.upstream_key,
+    )
+
+
+def _insert_job(connection: sqlite3.Connection, job: Job) -> None:
+    try:
+        connection.execute(
+            _INSERT_JOB,
+            (
+                job.id,
+                job.user,
+                job.key_id,
+                job.team,
+                job.model,
+                job.state,
+                job.holding,
+                job.quote.micros,
+                job.reserved.micros,
+                None if job.remaining is None else job.remaining.micros,
+                job.created_at,
+                job.body_digest,
+                job.idempotency_key,
+                json.dumps(job.tags) if job.tags else "[]",
+                job.policy,
+                job.policy_version,
+                job.seconds,
+                job.resolution,
+                job.upstream_key,
+            ),
+        )
+    except sqlite3.IntegrityError as error:
+        if "idempotency_key" in str(error):
+            raise AlreadyThere("this Idempotency-Key is in use") from error
+        raise LedgerBroken(f"a new job broke a constraint: {error}") from error
+
+
+def _ending(job: Job, state: State, at: int) -> dict[str, Any]:
+    """What a state brings with it beside its money."""
+    match state:
+        case State.RELEASED | State.REFUSED | State.RELEASED_IN_DOUBT:
+            # Nothing was bought: the key is free again and no answer is owed.
+            return {
+                "idempotency_key": None,
+                "answer_owed": False,
+                "ended_at": at,
+                "copy_gone": True,
+            }
+        case State.FAILED_BILLED | State.FAILED_REFUNDED | State.LOST:
+            return {"ended_at": at, "copy_gone": True, "download_url": None}
+        case State.STALLED | State.UNDELIVERABLE:
+            return {"ended_at": at, "download_url": None}
+        case State.STORED | State.SETTLED_IN_DOUBT:
+            return {"ended_at": at}
+        case State.PROCESSING if job.ended_at is not None:
+            return {"ended_at": None, "copy_gone": False}
+        case _:
+            return {}
+
+
+def _guarded_update(connection: sqlite3.Connection, job: Job, changes: Mapping[str, Any]) -> None:
+    money = {"state", "holding", "reserved", "in_doubt", "settled"}
+    assigned, values = rows.assignments(changes, rows.JOB_FACTS | money)
+    guard = (job.id, job.state, job.holding)
+    try:
+        done = connection.execute(
+            f"UPDATE jobs SET {assigned} WHERE id = ? AND state = ? AND holding = ?",
+            [*values, *guard],
+        )
+    except sqlite3.IntegrityError as error:
+        if "jobs.queue_id" in str(error):
+            raise AlreadyThere("another job has this queue_id") from error
+        raise LedgerBroken(f"job {job.id} would break a constraint: {error}") from error
+    if done.rowcount != 1:
+        raise LedgerBroken(f"job {job.id} was no longer {job.state} when it was to move")
+
+
+def _entry_to_correct(connection: sqlite3.Connection, job: Job) -> int:
+    row = connection.execute("SELECT max(id) FROM entries WHERE job = ?", (job.id,)).fetchone()
+    if row[0] is None:
+        raise LedgerBroken(f"job {job.id} has no entry to correct")
+    found: int = row[0]
+    return found

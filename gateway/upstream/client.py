@@ -1,0 +1,300 @@
+"""HTTP to Venice and back: the only module that knows httpx, where its exceptions end.
+
+It sends each request once, follows no redirect, keeps no cookie, and bounds every answer in size
+and time. What may be sent, when and how often is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from http.cookiejar import CookieJar
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from gateway.core.retry import Endpoint, Outcome
+from gateway.ports import Reply, VideoReply
+from gateway.upstream.answers import (
+    IsVideo,
+    is_file,
+    is_mp4,
+    is_never_a_video,
+    kept_headers,
+    promised_bytes,
+    read_answer,
+)
+from gateway.upstream.bodies import JsonBody, UnreadableBody, video_chunks
+from gateway.upstream.downloads import Destination
+from gateway.upstream.egress import egress_proxy
+from gateway.upstream.json_body import encode
+from gateway.upstream.limits import ClientLimits
+
+FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
+"""What httpx and the sockets under it raise; `TimeoutError` and TLS errors are among them."""
+NEVER_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+"""Of those, the ones raised before the first byte of a request left for Venice."""
+
+
+class _NoCookies(CookieJar):
+    """Venice's cookies are nothing to us; one kept would tell it which calls belong together."""
+
+    def extract_cookies(self, response: Any, request: Any) -> None:
+        """Take none."""
+
+
+class _Progress:
+    """What the transport tells of one request, so that what a proxy lost is not taken for sent."""
+
+    def __init__(self) -> None:
+        self.is_at_proxy = False
+
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("send_request_headers.started"):
+            self.is_at_proxy = info["request"].method == b"CONNECT"
+
+
+class VeniceClient:
+    """One organization key's connection to Venice."""
+
+    def __init__(
+        self,
+        base_url: str,
+        key: SecretStr,
+        *,
+        billing_key: SecretStr | None = None,
+        limits: ClientLimits | None = None,
+        tls: ssl.SSLContext | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`billing_key` is for `/billing/` paths, `tls` by default trusts what `SSL_CERT_FILE`
+        says, `wall_clock` gives Unix seconds."""
+        # At INFO and DEBUG these print whole URLs: Venice's private links would be in the log.
+        for name in ("httpx", "httpcore"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        self._base_url = base_url.rstrip("/")
+        self._limits = limits or ClientLimits()
+        self._wall_clock = wall_clock
+        self._tls = tls or httpx.create_ssl_context()
+        self._clients: dict[tuple[str | None, bool], httpx.AsyncClient] = {}
+        self._proxy = egress_proxy(base_url)
+        self.use_keys(key, billing_key)
+
+    def __repr__(self) -> str:
+        return f"<VeniceClient {self._base_url}>"
+
+    def use_keys(self, key: SecretStr, billing_key: SecretStr | None = None) -> None:
+        """Take other keys from the next request on; `ValueError` for one no header can carry."""
+        billing_key = key if billing_key is None else billing_key
+        for secret in (key, billing_key):
+            text = secret.get_secret_value()
+            if not text or not all("!" <= character <= "~" for character in text):
+                raise ValueError("the Venice key is empty or has characters no key has")
+        self._key = key
+        self._billing_key = billing_key
+
+    async def close(self) -> None:
+        """Close every connection."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    async def send(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        json_body: Mapping[str, Any] | None = None,
+        *,
+        seconds: float | None = None,
+    ) -> Reply:
+        """One request and its whole JSON answer. It never raises what the network did.
+
+        `seconds` shortens the limit of the endpoint.
+        """
+        request, client = self._api_request(endpoint, method, path, json_body)
+        is_order = endpoint is Endpoint.QUEUE
+        limit = self._limits.queue_seconds if is_order else self._limits.answer_seconds
+        due = _now() + (limit if seconds is None else min(limit, seconds))
+        async with self._answered(client, request, due, is_never_a_video) as answer:
+            assert isinstance(answer, Reply)
+            return answer
+
+    @asynccontextmanager
+    async def open_retrieve(self, model: str, queue_id: str) -> AsyncIterator[Reply | VideoReply]:
+        """Ask for a job: Venice's JSON, or the video while the context lasts.
+
+        It never asks Venice to delete what it delivers: that is for `complete`, once ours is safe.
+        """
+        request, client = self._api_request(
+            Endpoint.RETRIEVE, "POST", "/video/retrieve", {"model": model, "queue_id": queue_id}
+        )
+        due = _now() + self._limits.answer_seconds
+        async with self._answered(client, request, due, is_mp4) as answer:
+            yield answer
+
+    @asynccontextmanager
+    async def open_link(self, destination: Destination) -> AsyncIterator[Reply | VideoReply]:
+        """Get what a checked link points to, without the key."""
+        async with self._first_reached(destination, "GET", is_file) as answer:
+            yield answer
+
+    async def delete_link(self, destination: Destination) -> Reply:
+        """Delete what a checked link points to, without the key; any 2xx is a success."""
+        async with self._first_reached(destination, "DELETE", is_never_a_video) as answer:
+            assert isinstance(answer, Reply)
+            return answer
+
+    @asynccontextmanager
+    async def _first_reached(
+        self, destination: Destination, method: str, is_video: IsVideo
+    ) -> AsyncIterator[Reply | VideoReply]:
+        """The answer of the first address that lets itself be connected to."""
+        client = self._client(destination.proxy, keeps_connections=False)
+        async with AsyncExitStack() as stack:
+            answer: Reply | VideoReply = Reply(Outcome.NEVER_ARRIVED)
+            for url in destination.urls():
+                request = self._link_request(client, destination, method, url)
+                due = _now() + self._limits.answer_seconds
+                attempt = self._answered(
+                    client, request, due, is_video, json_is_due=method != "DELETE"
+                )
+                answer = await stack.enter_async_context(attempt)
+                if isinstance(answer, VideoReply) or answer.outcome is not Outcome.NEVER_ARRIVED:
+                    break
+            yield answer
+
+    def _api_request(
+        self, endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> tuple[httpx.Request, httpx.AsyncClient]:
+        is_order = endpoint is Endpoint.QUEUE
+        key = self._billing_key if path.startswith("/billing/") else self._key
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        # An order never rides on a used connection: one that the server closes at that very
+        # moment leaves no way to tell whether the order was read.
+        client = self._client(self._proxy, keeps_connections=not is_order)
+        request = client.build_request(
+            method,
+            self._base_url + path,
+            headers=headers,
+            content=None if body is None else encode(body),
+            timeout=self._timeouts(
+                self._limits.quiet_seconds if is_order else self._limits.answer_seconds
+            ),
+        )
+        return request, client
+
+    def _link_request(
+        self, client: httpx.AsyncClient, destination: Destination, method: str, url: str
+    ) -> httpx.Request:
+        return client.build_request(
+            method,
+            url,
+            headers={"Host": destination.host_header},
+            timeout=self._timeouts(self._limits.body.stall_seconds),
+            extensions={"sni_hostname": destination.host},
+        )
+
+    def _timeouts(self, quiet: float) -> httpx.Timeout:
+        connect = self._limits.connect_seconds
+        return httpx.Timeout(connect=connect, pool=connect, read=quiet, write=quiet)
+
+    def _client(self, proxy: str | None, *, keeps_connections: bool) -> httpx.AsyncClient:
+        """The client for one way out, made when it is first needed."""
+        client = self._clients.get((proxy, keeps_connections))
+        if client is None:
+            client = self._clients[proxy, keeps_connections] = httpx.AsyncClient(
+                verify=self._tls,
+                trust_env=False,  # the environment's proxies are `egress_proxy`'s decision
+                proxy=proxy,
+                cookies=_NoCookies(),
+                follow_redirects=False,
+                limits=httpx.Limits(
+                    max_connections=64, max_keepalive_connections=None if keeps_connections else 0
+                ),
+                headers={"Accept-Encoding": "identity", "User-Agent": "venice-gateway"},
+            )
+        return client
+
+    @asynccontextmanager
+    async def _answered(
+        self,
+        client: httpx.AsyncClient,
+        request: httpx.Request,
+        due: float,
+        is_video: IsVideo,
+        *,
+        json_is_due: bool = True,
+    ) -> AsyncIterator[Reply | VideoReply]:
+        """Send, and yield the answer; a video's body is open until the context ends."""
+        response = await self._status(client, request, due)
+        if isinstance(response, Reply):
+            yield response
+            return
+        chunks: AsyncGenerator[bytes, None] | None = None
+        try:
+            if is_video(response.status_code, response.headers):
+                chunks = video_chunks(aiter(response.aiter_raw()), self._limits.body, FOREIGN)
+                yield VideoReply(chunks, promised_bytes(response.headers))
+            else:
+                yield await self._document(response, due, json_is_due=json_is_due)
+        finally:
+            if chunks is not None:
+                await chunks.aclose()
+            with suppress(*FOREIGN):
+                await response.aclose()
+
+    async def _status(
+        self, client: httpx.AsyncClient, request: httpx.Request, due: float
+    ) -> httpx.Response | Reply:
+        progress = _Progress()
+        request.extensions["trace"] = progress
+        try:
+            async with asyncio.timeout_at(due):
+                return await client.send(request, stream=True)
+        except NEVER_SENT:
+            return Reply(Outcome.NEVER_ARRIVED)
+        except FOREIGN:
+            return Reply(Outcome.NEVER_ARRIVED if progress.is_at_proxy else Outcome.LOST)
+
+    async def _document(self, response: httpx.Response, due: float, *, json_is_due: bool) -> Reply:
+        """The whole body, if it comes whole, in time and within its size."""
+        body: bytes | None = None
+        flaw = Outcome.LOST
+        try:
+            async with asyncio.timeout_at(due):
+                taken = JsonBody(
+                    response.headers.get("content-encoding"), self._limits.body.json_bytes_max
+                )
+                async for part in response.aiter_raw():
+                    taken.feed(part)
+                body = taken.whole()
+        except UnreadableBody:
+            flaw = Outcome.NONSENSE
+        except FOREIGN:
+            pass
+        return read_answer(
+            response.status_code,
+            kept_headers(response.headers.raw),
+            body,
+            now=self._wall_clock(),
+            flaw=flaw,
+            json_is_due=json_is_due,
+        )
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,251 @@
+"""Venice as the verbs see it: every call passes breaker and gate, and is sent again only where the
+retry table says so.
+
+It decides nothing about jobs or money, and never cuts off an order that is under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Protocol
+
+from gateway.core.errors import Draining
+from gateway.core.retry import (
+    Endpoint,
+    GiveUp,
+    Outcome,
+    RetryDecision,
+    RetryRules,
+    RetryShare,
+    decide,
+)
+from gateway.ports import Clock, NoPlace, Reply, VideoReply
+from gateway.upstream.breaker import Breaker
+from gateway.upstream.client import VeniceClient
+from gateway.upstream.downloads import Links
+from gateway.upstream.gate import Gate, Turn
+
+GATEWAY_USER = ""
+"""Takes turns for the gateway's own questions; no person can have an empty name."""
+DOWNLOADS_MAX = 8
+"""Links followed at a time, above what the policy lets be fetched: a last bound on sockets."""
+
+PATHS = {
+    Endpoint.QUOTE: ("POST", "/video/quote"),
+    Endpoint.QUEUE: ("POST", "/video/queue"),
+    Endpoint.COMPLETE: ("POST", "/video/complete"),
+    Endpoint.MODELS: ("GET", "/models?type=video"),
+    Endpoint.BALANCE: ("GET", "/billing/balance"),
+    Endpoint.RATE_LIMITS: ("GET", "/api_keys/rate_limits"),
+}
+"""The calls whose answer is JSON; a retrieve may be a video, a download always is one."""
+
+
+class Observer(Protocol):
+    """Counts what happens on the way to Venice."""
+
+    def called(self, endpoint: Endpoint, outcome: Outcome) -> None:
+        """One attempt is back."""
+
+    def retried(self, endpoint: Endpoint, reason: Outcome) -> None:
+        """One more attempt is about to be made."""
+
+
+class _Attempt:
+    """One call under way. `learn` what came of it as soon as the status is known."""
+
+    def __init__(self, turn: Turn, note: Callable[[Outcome], None]) -> None:
+        self._turn = turn
+        self._note = note
+        self.is_over = False
+
+    def depart(self) -> None:
+        """From here on the call may reach Venice."""
+        self._turn.depart()
+
+    async def learn(self, answer: Reply | VideoReply) -> None:
+        """Count the outcome; the place at the gate is free again, whatever a body still takes."""
+        self.is_over = True
+        outcome = _outcome(answer)
+        self._note(outcome)
+        wait = answer.stated_wait if isinstance(answer, Reply) else None
+        await self._turn.finish(outcome, wait)
+
+
+def _outcome(answer: Reply | VideoReply) -> Outcome:
+    return answer.outcome if isinstance(answer, Reply) else Outcome.OK
+
+
+class Venice:
+    """The `Upstream` port over one gate and one client."""
+
+    def __init__(
+        self,
+        client: VeniceClient,
+        gate: Gate,
+        links: Links,
+        clock: Clock,
+        observer: Observer,
+        *,
+        rules: RetryRules,
+        hold: float,
+    ) -> None:
+        """`hold` is the longest wait at the gate, in seconds."""
+        self._client = client
+        self._gate = gate
+        self._links = links
+        self._clock = clock
+        self._observer = observer
+        self._breakers = {endpoint: Breaker() for endpoint in Endpoint}
+        self._downloads = asyncio.Semaphore(DOWNLOADS_MAX)
+        self._share = RetryShare()
+        self.set_rules(rules, hold)
+
+    def set_rules(self, rules: RetryRules, hold: float) -> None:
+        """Follow a changed policy from the next call on."""
+        self._rules = rules
+        self._hold = hold
+        self._share.percent = rules.share_percent
+
+    def breaker_is_open(self, endpoint: Endpoint) -> bool:
+        """Whether calls to an endpoint are held back because it failed too often in a row."""
+        return self._breakers[endpoint].is_open
+
+    async def quote(self, body: Mapping[str, Any], user: str, deadline: float) -> Reply:
+        """Ask for a price."""
+        return await self._ask(Endpoint.QUOTE, body, user, deadline)
+
+    async def queue(
+        self,
+        body: Mapping[str, Any],
+        user: str,
+        deadline: float,
+        before_sending: Callable[[], Awaitable[None]],
+    ) -> Reply:
+        """Order a video. The deadline ends waiting, never an order that may have arrived."""
+        return await self._ask(Endpoint.QUEUE, body, user, deadline, before_sending)
+
+    async def complete(self, model: str, queue_id: str, user: str) -> Reply:
+        """Have Venice delete its copy."""
+        body = {"model": model, "queue_id": queue_id}
+        deadline = self._clock.monotonic() + self._hold
+        return await self._ask(Endpoint.COMPLETE, body, user, deadline)
+
+    async def get(self, endpoint: Endpoint, deadline: float) -> Reply:
+        """Ask a free question: models, balance, rate limits."""
+        return await self._ask(endpoint, None, GATEWAY_USER, deadline)
+
+    @asynccontextmanager
+    async def retrieve(
+        self, model: str, queue_id: str, user: str
+    ) -> AsyncIterator[Reply | VideoReply]:
+        """Ask for a job, once: the tracker's schedule is the retry."""
+        deadline = self._clock.monotonic() + self._hold
+        async with self._attempt(Endpoint.RETRIEVE, user, deadline) as attempt:
+            attempt.depart()
+            async with self._client.open_retrieve(model, queue_id) as answer:
+                await attempt.learn(answer)
+                yield answer
+
+    @asynccontextmanager
+    async def download(self, url: str) -> AsyncIterator[Reply | VideoReply]:
+        """Follow Venice's link, once; it counts against none of the key's limits."""
+        destination = await self._links.check(url)
+        async with self._downloads:
+            if self._gate.is_closed:
+                raise Draining
+            async with self._client.open_link(destination) as answer:
+                self._observer.called(Endpoint.DOWNLOAD, _outcome(answer))
+                yield answer
+
+    async def revoke(self, url: str) -> Reply:
+        """Delete what a link points to."""
+        answer = await self._client.delete_link(await self._links.check(url))
+        self._observer.called(Endpoint.DOWNLOAD, answer.outcome)
+        return answer
+
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any] | None,
+        user: str,
+        deadline: float,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> Reply:
+        """Call until the retry table is content; the last reply where no other attempt fits."""
+        self._share.count_call(self._clock.monotonic())
+        reply = await self._send(endpoint, body, user, deadline, before_sending)
+        made = 1
+        while True:
+            decision = self._decide(endpoint, reply, made, deadline)
+            if isinstance(decision, GiveUp) or not await self._gate.rest(decision.after):
+                return reply
+            self._observer.retried(endpoint, decision.reason)
+            try:
+                reply = await self._send(endpoint, body, user, deadline)
+            except (NoPlace, Draining):
+                return reply
+            made += 1
+
+    def _decide(
+        self, endpoint: Endpoint, reply: Reply, made: int, deadline: float
+    ) -> RetryDecision:
+        now = self._clock.monotonic()
+        decision = decide(
+            endpoint,
+            reply.outcome,
+            attempt=made,
+            stated_wait=reply.stated_wait,
+            time_left=deadline - now,
+            jitter=self._clock.random(),
+            rules=self._rules,
+        )
+        if isinstance(decision, GiveUp) or self._share.take(now):
+            return decision
+        return GiveUp(reply.outcome)
+
+    async def _send(
+        self,
+        endpoint: Endpoint,
+        body: Mapping[str, Any] | None,
+        user: str,
+        deadline: float,
+        before_sending: Callable[[], Awaitable[None]] | None = None,
+    ) -> Reply:
+        """One attempt. Only an order outlives the deadline: cutting it off would be a doubt."""
+        method, path = PATHS[endpoint]
+        async with self._attempt(endpoint, user, deadline) as attempt:
+            if before_sending is not None:
+                await before_sending()
+            left = deadline - self._clock.monotonic()
+            seconds = None if endpoint is Endpoint.QUEUE else left
+            attempt.depart()
+            reply = await self._client.send(endpoint, method, path, body, seconds=seconds)
+            await attempt.learn(reply)
+            return reply
+
+    @asynccontextmanager
+    async def _attempt(
+        self, endpoint: Endpoint, user: str, deadline: float
+    ) -> AsyncIterator[_Attempt]:
+        """Past the breaker and through the gate, or `NoPlace`."""
+        breaker = self._breakers[endpoint]
+        now = self._clock.monotonic()
+        permission = breaker.enter(now)
+        if permission is None:
+            raise NoPlace(f"{endpoint} failed too often in a row and is left alone for a moment")
+
+        def note(outcome: Outcome) -> None:
+            self._observer.called(endpoint, outcome)
+            breaker.leave(permission, outcome, self._clock.monotonic())
+
+        attempt: _Attempt | None = None
+        try:
+            async with self._gate.turn(endpoint, user, min(deadline, now + self._hold)) as turn:
+                attempt = _Attempt(turn, note)
+                yield attempt
+        finally:
+            if attempt is None or not attempt.is_over:
+                breaker.leave(permission, None, self._clock.monotonic())

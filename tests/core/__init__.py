@@ -1,0 +1,1 @@
+"""Tests of the decisions, without a clock, a disk or a network."""

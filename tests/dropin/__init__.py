@@ -1,0 +1,1 @@
+"""Venice's real clients, unchanged, pointed at the gateway."""

@@ -1,0 +1,1 @@
+"""The upstream floor: what leaves for Venice, when, and what comes back."""

@@ -1,0 +1,346 @@
+"""The client against servers that answer in every bad way: each call ends, with one outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import logging
+import socket
+import ssl
+import zlib
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import SecretStr
+
+from gateway.core.retry import Endpoint, Outcome
+from gateway.ports import Reply
+from gateway.upstream.client import VeniceClient
+from gateway.upstream.limits import BodyLimits, ClientLimits
+from tests.upstream.raw_server import (
+    Behaviour,
+    RawServer,
+    answer,
+    head,
+    keeping,
+    raw_server,
+    read_request,
+    resetting,
+    saying,
+    trickling,
+)
+
+KEY = "canary-organization-key"
+BILLING_KEY = "canary-billing-key"
+CERTIFICATE = Path(__file__).with_name("certificate.pem")
+BODY = BodyLimits(json_bytes_max=64 * 1024)
+PATIENT = ClientLimits(body=BODY)
+QUICK = ClientLimits(
+    connect_seconds=0.3, answer_seconds=0.25, queue_seconds=0.35, quiet_seconds=0.25, body=BODY
+)
+"""For servers that never finish; the others get all the time they want."""
+OK_JSON = answer("200 OK", b'{"quote": 0.085}', "Content-Type: application/json")
+
+
+TLS = ssl.create_default_context(cafile=CERTIFICATE)
+
+
+@asynccontextmanager
+async def client_of(url: str, limits: ClientLimits = PATIENT) -> AsyncIterator[VeniceClient]:
+    key, billing_key = SecretStr(KEY), SecretStr(BILLING_KEY)
+    client = VeniceClient(url, key, billing_key=billing_key, limits=limits, tls=TLS)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def asked(
+    behave: Behaviour, endpoint: Endpoint = Endpoint.QUOTE, limits: ClientLimits = PATIENT
+) -> Reply:
+    async with raw_server(behave) as server, client_of(server.url, limits) as client:
+        return await client.send(endpoint, "POST", f"/video/{endpoint}", {"model": "m"})
+
+
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def server_tls() -> ssl.SSLContext:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(CERTIFICATE)
+    return tls
+
+
+async def test_a_call_carries_key_and_body_and_brings_the_document_back() -> None:
+    async with raw_server(saying(OK_JSON)) as server, client_of(server.url) as client:
+        body = {"model": "m", "upscale": Decimal("2.0"), "price": Decimal("0.10")}
+        reply = await client.send(Endpoint.QUOTE, "POST", "/video/quote", body)
+    assert reply.is_ok
+    assert reply.document == {"quote": Decimal("0.085")}
+    assert reply.headers == {"content-type": "application/json"}
+    request = server.requests[0]
+    assert request.startswith(b"POST /api/v1/video/quote HTTP/1.1\r\n")
+    assert f"Authorization: Bearer {KEY}\r\n".encode() in request
+    assert b"Accept-Encoding: identity\r\n" in request
+    assert request.endswith(b'\r\n\r\n{"model":"m","upscale":2,"price":0.10}')
+
+
+async def test_only_billing_paths_get_the_billing_key() -> None:
+    async with raw_server(keeping(OK_JSON)) as server, client_of(server.url) as client:
+        await client.send(Endpoint.BALANCE, "GET", "/billing/balance")
+        await client.send(Endpoint.RATE_LIMITS, "GET", "/api_keys/rate_limits")
+    assert BILLING_KEY.encode() in server.requests[0]
+    assert KEY.encode() in server.requests[1]
+
+
+async def test_a_key_may_change_while_running() -> None:
+    async with raw_server(keeping(OK_JSON)) as server, client_of(server.url) as client:
+        client.use_keys(SecretStr("another-key"))
+        await client.send(Endpoint.BALANCE, "GET", "/billing/balance")
+    assert b"Bearer another-key\r\n" in server.requests[0]
+
+
+@pytest.mark.parametrize("key", ["", "with space", "line\nbreak", "ключ", "\x7f"])
+def test_a_key_no_header_can_carry_is_refused_without_showing_it(key: str) -> None:
+    with pytest.raises(ValueError, match="the Venice key") as caught:
+        VeniceClient("https://venice.test/api/v1", SecretStr(key))
+    assert not key or key not in str(caught.value)
+
+
+async def test_no_key_and_no_link_is_ever_logged_or_printed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with raw_server(saying(OK_JSON)) as server, client_of(server.url) as client:
+        await client.send(Endpoint.QUOTE, "POST", "/video/canary-path", {"prompt": "canary-prompt"})
+        shown = caplog.text + repr(client) + str(vars(client))
+    assert "canary" not in shown
+
+
+BAD_ANSWERS: dict[str, tuple[Behaviour, Outcome]] = {
+    "closed without a word": (saying(), Outcome.LOST),
+    "reset": (resetting, Outcome.LOST),
+    "cut": (saying(head("200 OK", "Content-Length: 20"), b'{"a": 1}'), Outcome.LOST),
+    "cut in a chunk": (
+        saying(head("200 OK", "Transfer-Encoding: chunked"), b"8\r\n{"),
+        Outcome.LOST,
+    ),
+    "no chunk": (saying(head("200 OK", "Transfer-Encoding: chunked"), b"zz\r\n"), Outcome.LOST),
+    "cut without a frame": (saying(head("200 OK"), b'{"a": 1'), Outcome.NONSENSE),
+    "whole without a frame": (saying(head("200 OK"), b'{"a": 1}'), Outcome.OK),
+    "no HTTP": (saying(b"\x16\x03\x01 what?\r\n\r\n"), Outcome.LOST),
+    "two lengths": (
+        saying(head("200 OK", "Content-Length: 2", "Content-Length: 3"), b"{} "),
+        Outcome.LOST,
+    ),
+    "a cut 400": (saying(head("400 Bad", "Content-Length: 20"), b"{"), Outcome.REFUSED),
+    "a cut 500": (saying(head("500 Bad", "Content-Length: 20"), b'{"error":'), Outcome.LOST),
+    "a 500": (saying(answer("500 Bad", b'{"error": "x"}')), Outcome.SERVER_ERROR),
+    "a redirect": (
+        saying(answer("302 Found", b"", "Location: http://127.0.0.1:1/")),
+        Outcome.NONSENSE,
+    ),
+    "a redirect to nowhere": (
+        saying(answer("302 Found", b"", "Location: http://[")),
+        Outcome.NONSENSE,
+    ),
+    "another protocol": (saying(answer("101 Switching")), Outcome.LOST),
+    "a giant header": (saying(answer("200 OK", b"{}", f"X-Giant: {'x' * 200_000}")), Outcome.LOST),
+    "10,000 headers": (saying(answer("200 OK", b"{}", *(["a: b"] * 10_000))), Outcome.OK),
+    "too much": (saying(answer("200 OK", b'"' + b"x" * 70_000 + b'"')), Outcome.NONSENSE),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ANSWERS)
+async def test_every_bad_answer_has_its_outcome(name: str) -> None:
+    behave, outcome = BAD_ANSWERS[name]
+    assert (await asked(behave)).outcome is outcome
+
+
+ENDLESS_ANSWERS: dict[str, Behaviour] = {
+    "silent": saying(60.0),
+    "stalled in the head": saying(b"HTTP/1.1 200 OK\r\n", 60.0),
+    "stalled in the body": saying(head("200 OK", "Content-Length: 20"), b"{", 60.0),
+    "a byte now and then": trickling(head("200 OK", "Content-Length: 90000"), b" ", 0.05),
+    "never but soon": trickling(head("100 Continue"), head("100 Continue"), 0.05),
+}
+
+
+@pytest.mark.parametrize("name", ENDLESS_ANSWERS)
+async def test_an_order_nobody_finishes_answering_is_lost_in_time(name: str) -> None:
+    async with asyncio.timeout(5):
+        reply = await asked(ENDLESS_ANSWERS[name], Endpoint.QUEUE, QUICK)
+    assert reply.outcome is Outcome.LOST
+
+
+async def test_a_question_nobody_finishes_answering_is_lost_in_time() -> None:
+    async with asyncio.timeout(5):
+        reply = await asked(ENDLESS_ANSWERS["a byte now and then"], Endpoint.QUOTE, QUICK)
+    assert reply.outcome is Outcome.LOST
+
+
+@pytest.mark.parametrize(
+    ("packed", "encoding", "outcome"),
+    [
+        (gzip.compress(b'{"a": 1}'), "gzip", Outcome.OK),
+        (zlib.compress(b'{"a": 1}'), "deflate", Outcome.OK),
+        (gzip.compress(b'{"a": 1}')[:-9], "gzip", Outcome.NONSENSE),
+        (b'{"a": 1}', "gzip", Outcome.NONSENSE),
+        (b'{"a": 1}', "br", Outcome.NONSENSE),
+        (gzip.compress(bytes(50_000_000), 1), "gzip", Outcome.NONSENSE),
+    ],
+    ids=["gzip", "deflate", "cut", "a lie", "unasked", "a bomb"],
+)
+async def test_a_packed_answer_is_unpacked_within_its_limit(
+    packed: bytes, encoding: str, outcome: Outcome
+) -> None:
+    behave = saying(answer("200 OK", packed, f"Content-Encoding: {encoding}"))
+    assert (await asked(behave)).outcome is outcome
+
+
+async def test_a_caller_may_shorten_the_limit_of_a_call() -> None:
+    async with raw_server(saying(60.0)) as server, client_of(server.url) as client:
+        async with asyncio.timeout(5):
+            reply = await client.send(Endpoint.MODELS, "GET", "/models", seconds=0.1)
+    assert reply.outcome is Outcome.LOST
+
+
+async def test_nobody_listening_means_never_arrived() -> None:
+    async with client_of(f"http://127.0.0.1:{closed_port()}/api/v1") as client:
+        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+    assert reply.outcome is Outcome.NEVER_ARRIVED
+    assert reply.status is None
+
+
+@pytest.mark.parametrize("greeting", [(b"HTTP/1.1 400 Bad\r\n\r\n",), (60.0,)])
+async def test_no_tls_means_never_arrived(greeting: tuple[bytes | float, ...]) -> None:
+    async def behave(server: RawServer, reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.read(1)
+        for part in greeting:
+            if isinstance(part, bytes):
+                writer.write(part)
+            else:
+                await asyncio.sleep(part)
+
+    async with (
+        raw_server(behave) as server,
+        client_of(server.url.replace("http", "https"), QUICK) as client,
+    ):
+        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+    assert reply.outcome is Outcome.NEVER_ARRIVED
+
+
+@pytest.mark.parametrize("is_trusted", [False, True])
+async def test_an_order_goes_only_to_a_host_that_somebody_vouches_for(
+    is_trusted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    async with raw_server(saying(OK_JSON), server_tls()) as server:
+        client = VeniceClient(f"https://localhost:{server.port}/api/v1", SecretStr(KEY))
+        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+        await client.close()
+    assert reply.outcome is (Outcome.OK if is_trusted else Outcome.NEVER_ARRIVED)
+    assert len(server.requests) == is_trusted
+
+
+async def test_orders_never_ride_on_a_used_connection() -> None:
+    async with raw_server(keeping(OK_JSON)) as server, client_of(server.url) as client:
+        for _ in range(3):
+            await client.send(Endpoint.QUOTE, "POST", "/video/quote", {})
+        assert server.connections == 1
+        for _ in range(3):
+            await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+        assert server.connections == 4
+
+
+async def test_no_cookie_is_sent_back() -> None:
+    cookie = answer("200 OK", b"{}", "Set-Cookie: a=b; Path=/", "Set-Cookie: ;;;=\x01")
+    async with raw_server(keeping(cookie)) as server, client_of(server.url) as client:
+        for _ in range(2):
+            assert (await client.send(Endpoint.MODELS, "GET", "/models")).is_ok
+    assert b"cookie" not in server.requests[1].lower()
+
+
+async def test_a_cancelled_call_hangs_up() -> None:
+    behave = trickling(head("200 OK", "Content-Length: 9000000"), b" ", 0.01)
+    async with raw_server(behave) as server, client_of(server.url, ClientLimits()) as client:
+        call = asyncio.ensure_future(client.send(Endpoint.QUOTE, "POST", "/video/quote", {}))
+        async with asyncio.timeout(5):
+            await server.was_asked.wait()
+            call.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await call
+            await server.closed_by_client.wait()
+
+
+async def test_a_proxy_that_opens_no_tunnel_means_never_arrived(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for behave in (saying(), saying(answer("502 Bad Gateway")), saying(60.0)):
+        async with raw_server(behave) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+            async with client_of("https://venice.test/api/v1", QUICK) as client:
+                reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+            assert proxy.requests[0].startswith(b"CONNECT venice.test:443 ")
+        assert reply.outcome is Outcome.NEVER_ARRIVED
+
+
+async def test_what_was_sent_through_a_proxy_and_lost_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def tunnel(server: RawServer, reader: StreamReader, writer: StreamWriter) -> None:
+        await read_request(server, reader)
+        writer.write(head("200 Connected"))
+        await writer.start_tls(server_tls())
+        await read_request(server, reader)
+
+    async with raw_server(tunnel) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
+        async with client_of("https://venice.test/api/v1") as client:
+            reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+    assert len(proxy.requests) == 2
+    assert reply.outcome is Outcome.LOST
+
+
+async def test_a_proxy_is_never_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
+    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{closed_port()}")
+    assert (await asked(saying(OK_JSON))).is_ok
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(
+                [b"", b"HTTP/1.1 200 OK\r\n", head("200 OK", "Content-Encoding: gzip")]
+            ),
+            st.binary(max_size=200),
+        ).map(b"".join),
+        max_size=20,
+    )
+)
+def test_no_bytes_at_all_make_the_client_raise(noises: list[bytes]) -> None:
+    waiting = list(noises)
+
+    async def behave(server: RawServer, reader: StreamReader, writer: StreamWriter) -> None:
+        await read_request(server, reader)
+        writer.write(waiting.pop())
+
+    async def ask() -> None:
+        async with raw_server(behave) as server, client_of(server.url) as client:
+            for _ in noises:
+                reply = await client.send(Endpoint.QUOTE, "POST", "/video/quote", {})
+                assert isinstance(reply.outcome, Outcome)
+
+    asyncio.run(ask())
