@@ -5,7 +5,6 @@ A restart during an outage still checks orders; without any catalogue nothing is
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import structlog
@@ -87,8 +86,3 @@ class CatalogueShelf:
             aside.replace(self._copy)
         except OSError as error:
             _log.warning("catalogue.not_kept", why=str(error))
-
-
-def as_list(catalogue: Catalogue) -> bytes:
-    """The `/models` answer for clients: Venice's own."""
-    return json.dumps(catalogue.document, default=str).encode()

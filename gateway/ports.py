@@ -16,6 +16,7 @@ from gateway.core.budget import Calendar, Limit, Standing
 from gateway.core.job import Entry, Event, Holding, State
 from gateway.core.money import ZERO, Money
 from gateway.core.pacing import CallClass
+from gateway.core.retention import KeepRules
 from gateway.core.retry import Endpoint, Outcome
 
 
@@ -238,6 +239,10 @@ class RecordedCall:
     failed_at: int | None = None
 
 
+class DatabaseRefused(Exception):
+    """The database is not one this program may work on; the text says why."""
+
+
 class LedgerFailure(Exception):
     """The ledger could not write: the transaction did not happen."""
 
@@ -323,8 +328,11 @@ class Ledger(Protocol):
         first."""
 
     async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None: ...
-    async def purgeable(self) -> list[Job]:
-        """Stored jobs, and ended ones whose copy at Venice is not gone yet."""
+    async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
+        """Stored jobs whose time has come by `core.retention`, some at a time."""
+
+    async def copies(self) -> list[Job]:
+        """Jobs whose copy at Venice is needed no more and not gone yet, some at a time."""
 
     # the rest
     async def record_call(self, call: RecordedCall) -> None: ...

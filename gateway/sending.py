@@ -6,7 +6,6 @@ Sending is durable before the first byte leaves, so that a crash tells never sen
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from gateway.core.errors import (
     UpstreamRefused,
 )
 from gateway.core.job import Event, State
+from gateway.core.json_text import encode
 from gateway.core.keys import random_text
 from gateway.core.policy import Policy, check_job, check_price
 from gateway.core.pricing import JobFacts, job_facts
@@ -298,7 +298,7 @@ class Sending:
             "queue_id": queue_id,
             "download_url": link,
             "is_private": link is not None,
-            "answer": json.dumps(told, default=str),
+            "answer": encode(told).decode(),
             "accepted_at": self._clock.now(),
         }
         try:

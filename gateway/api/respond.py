@@ -14,10 +14,10 @@ from starlette.responses import Response
 
 from gateway.core import errors
 from gateway.core.budget import Standing
+from gateway.core.json_text import encode
 from gateway.core.money import Money
 from gateway.core.strictjson import NotStrictJson, parse_object
 from gateway.moments import rfc3339
-from gateway.upstream.json_body import encode
 
 TABLE: dict[type[errors.GatewayError], tuple[int, str]] = {
     errors.InvalidRequest: (400, "INVALID_REQUEST"),

@@ -28,9 +28,9 @@ def serve(
     from gateway.cli.newcomer import ready_key
     from gateway.logs import configure
     from gateway.policies import BadPolicy
+    from gateway.ports import DatabaseRefused
     from gateway.settings import SettingsRefused, load_settings
     from gateway.simulator.settings import SimulatorSettings
-    from gateway.storage.migrate import DatabaseRefused
 
     settings = load_settings(os.environ, simulator=simulator)
     configure(settings.log_format, settings.log_level)

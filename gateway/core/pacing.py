@@ -202,7 +202,9 @@ class Pacing:
         self._land(ticket)
         if failed:
             self._failures.append((now, ticket.user))
-        if was_probe and (not failed if proves_open is None else proves_open):
+        proves = not failed if proves_open is None else proves_open
+        # A block that came while the probe was out is news; the probe is not.
+        if was_probe and proves and not self.is_silent(now):
             self._silent_until = None
 
     def _land(self, ticket: Ticket) -> float:

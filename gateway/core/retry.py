@@ -68,7 +68,7 @@ STATED_WAIT_MIN = 1.0
 STATED_WAIT_MAX = 60.0
 """Venice's longest real wait is a rate window of a minute; anything else it states is clamped."""
 _MILLISECONDS_FROM = 1e12
-"""A Unix time from here on is in milliseconds (since 2001): in seconds the year 9999 is below it."""
+"""A Unix time from here on is in milliseconds (since 2001); the year 9999 in seconds is less."""
 _UNIX_TIME_FROM = 1e9
 """A number from here on is a Unix time, below it a number of seconds to wait."""
 

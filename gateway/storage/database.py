@@ -7,7 +7,8 @@ import os
 import sqlite3
 from pathlib import Path
 
-from gateway.storage.migrate import DatabaseRefused, migrate
+from gateway.ports import DatabaseRefused
+from gateway.storage.migrate import migrate
 from gateway.storage.writer import connect
 
 

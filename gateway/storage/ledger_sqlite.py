@@ -18,8 +18,10 @@ from gateway.core.budget import Calendar, Limit, Standing
 from gateway.core.job import Entry, Event, State
 from gateway.core.money import Money
 from gateway.core.pacing import CallClass
+from gateway.core.retention import KeepRules
 from gateway.ports import (
     AlreadyThere,
+    DatabaseRefused,
     EntryRow,
     Job,
     Key,
@@ -37,7 +39,6 @@ from gateway.ports import (
 )
 from gateway.storage import balances, rows, spending, transactions
 from gateway.storage.database import FileLock, prepare
-from gateway.storage.migrate import DatabaseRefused
 from gateway.storage.writer import Writer
 
 GATE_CALLS_KEPT_MS = 5 * 60_000
@@ -45,6 +46,8 @@ GATE_CALLS_KEPT_MS = 5 * 60_000
 PRUNE_EVERY = 200
 """Recorded calls between two clean-ups of old ones."""
 ENTRIES_PAGE = 1_000
+CHORES_PAGE = 200
+"""Jobs that one round of a chore looks at: a second's work at most."""
 
 
 class SqliteLedger:
@@ -283,11 +286,29 @@ class SqliteLedger:
         )
         return rows.job_of(found[0]) if found else None
 
-    async def purgeable(self) -> list[Job]:
-        """Stored jobs, and ended ones whose copy at Venice is not gone yet."""
+    async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
+        """Stored jobs whose time has come, the longest stored first."""
         found = await self._rows(
-            f"{rows.SELECT_JOB} WHERE state = 'stored' UNION "
-            f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL"
+            f"{rows.SELECT_JOB} WHERE state = 'stored' AND ("
+            "(delivered_at IS NULL AND stored_at <= ?) OR max(stored_at, delivered_at) <= ? "
+            "OR (? AND (completed_at IS NOT NULL OR (delete_wanted AND delivered_at <= ?)))) "
+            "ORDER BY stored_at LIMIT ?",
+            (
+                now - rules.keep_undelivered,
+                now - rules.keep,
+                rules.purge_on_complete,
+                now - rules.grace,
+                CHORES_PAGE,
+            ),
+        )
+        return [rows.job_of(row) for row in found]
+
+    async def copies(self) -> list[Job]:
+        """Jobs whose copy at Venice is needed no more and not gone yet."""
+        found = await self._rows(
+            f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL "
+            "AND state IN ('stored', 'purged', 'evicted') ORDER BY ended_at LIMIT ?",
+            (CHORES_PAGE,),
         )
         return [rows.job_of(row) for row in found]
 

@@ -10,11 +10,9 @@ import sqlite3
 from dataclasses import dataclass
 from importlib import resources
 
+from gateway.ports import DatabaseRefused
+
 _NAMES_DIGITS = 4
-
-
-class DatabaseRefused(Exception):
-    """The database is not one this program may work on; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
+from gateway.core.json_text import encode
 from gateway.core.retry import Endpoint, Outcome
 from gateway.ports import Reply, VideoReply
 from gateway.upstream.answers import (
@@ -32,7 +33,6 @@ from gateway.upstream.answers import (
 from gateway.upstream.bodies import JsonBody, UnreadableBody, video_chunks
 from gateway.upstream.downloads import Destination
 from gateway.upstream.egress import egress_proxy
-from gateway.upstream.json_body import encode
 from gateway.upstream.limits import ClientLimits
 
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)

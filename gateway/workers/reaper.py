@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gateway.core.job import State
 from gateway.core.policy import VideoRules
-from gateway.core.retention import KeepRules, Kept, purge_at
+from gateway.core.retention import KeepRules
 from gateway.deliver import Deliveries
 from gateway.ports import Clock, Job, Ledger
 
 COPY_RETRY_SECONDS = 30.0
 """Between two tries to delete the same copy at Venice."""
-_SAFE = frozenset({State.STORED, State.PURGED, State.EVICTED})
-"""In these Venice's copy is no longer needed."""
 
 
 class Reaper:
@@ -33,15 +30,11 @@ class Reaper:
         self._tried: dict[str, float] = {}
 
     async def run_once(self) -> None:
-        """Look at every stored video, and at every copy still at Venice."""
-        rules = keep_rules(self._rules())
-        for job in await self._ledger.purgeable():
-            if job.state is State.STORED and is_due(job, rules, self._clock.now()):
-                job_now = await self._deliveries.purge(job, _why(job))
-            else:
-                job_now = job
-            if not job_now.copy_gone and job_now.state in _SAFE:
-                await self._let_go(job_now)
+        """Purge what is due, and delete copies at Venice that nobody needs."""
+        for job in await self._ledger.purgeable(keep_rules(self._rules()), self._clock.now()):
+            await self._deliveries.purge(job, _why(job))
+        for job in await self._ledger.copies():
+            await self._let_go(job)
 
     async def _let_go(self, job: Job) -> None:
         now = self._clock.monotonic()
@@ -60,13 +53,6 @@ def keep_rules(rules: VideoRules) -> KeepRules:
         grace=rules.grace,
         purge_on_complete=rules.on_complete == "purge",
     )
-
-
-def is_due(job: Job, rules: KeepRules, now: int) -> bool:
-    """Whether a stored job's video is to be purged now."""
-    assert job.stored_at is not None, "a stored job says since when"
-    kept = Kept(job.stored_at, job.delivered_at, job.completed_at, job.delete_wanted)
-    return purge_at(kept, rules) <= now
 
 
 def _why(job: Job) -> str:

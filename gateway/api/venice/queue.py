@@ -14,9 +14,9 @@ from starlette.types import Receive, Scope, Send
 from gateway.api.authenticate import caller_of
 from gateway.api.reading import read_idempotency_key, read_object, read_tags
 from gateway.api.services import Services, services_of
+from gateway.core.json_text import encode
 from gateway.core.strictjson import parse_object
 from gateway.orders import Presence, QueueAnswer, QueueRequest
-from gateway.upstream.json_body import encode
 
 
 class QueueResponse(Response):

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.core.json_text import encode
 from gateway.core.strictjson import parse
-from gateway.upstream.json_body import encode
 
 numbers = st.integers(-(10**20), 10**20) | st.decimals(
     allow_nan=False, allow_infinity=False, places=6, min_value=-(10**9), max_value=10**9
