@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -56,6 +57,23 @@ class Allowances:
                 "Wait for one to finish. Nothing was bought.",
             )
         self._take(caller, policy, "queue", policy.rate.queue_per_minute)
+
+    def refuse_failing(self, seconds: float) -> None:
+        """Refuse a user whose orders failed at Venice too often, for so many seconds yet.
+
+        Venice blocks the whole organization's key after too many failures, so no single user may
+        cause more than a share of them.
+        """
+        if seconds <= 0:
+            return
+        wait = math.ceil(seconds)
+        raise RateLimited(
+            "failures",
+            RateStanding(0, 0, wait, self._clock.now() + wait * 1000, window_seconds=30),
+            "Too many of your requests were refused by Venice in the last 30 seconds, and more "
+            f"could block the organization's key. Wait {wait} s, and look at what Venice said; "
+            "nothing was bought.",
+        )
 
     def _take(self, caller: Caller, policy: Policy, kind: str, limit: int) -> None:
         key = (caller.user.name, kind)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import cache
 from types import TracebackType
 
 import structlog
 from pydantic import SecretStr
 from starlette.applications import Starlette
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import gateway
+from gateway.administer import Office
 from gateway.allowances import Allowances
+from gateway.api.admin.guard import AdminGuard
+from gateway.api.admin.routes import DOORS as ADMIN_DOORS
 from gateway.api.edge import Edge
-from gateway.api.routes import DOORS, routes
+from gateway.api.routes import DOORS, OPEN_DOORS, in_order
 from gateway.api.services import Links as MediaLinks
 from gateway.api.services import Services
 from gateway.book import JobBook
@@ -33,9 +37,10 @@ from gateway.moments import SystemClock
 from gateway.policies import BadPolicy, LoadedRules, load_rules
 from gateway.ports import Clock
 from gateway.quotes import QuoteBook
+from gateway.rules import Rules
 from gateway.secret_files import new_key, read_or_make
 from gateway.sending import Sending
-from gateway.settings import Settings, fingerprint
+from gateway.settings import Settings, SettingsRefused, fingerprint, read_secret_file
 from gateway.spending import Spending
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.videos_disk import DiskVideoStore
@@ -55,41 +60,34 @@ RETRIEVE_PER_MINUTE_KNOWN = 120
 TRACKER_ROUND = 0.1
 REAPER_ROUND = 1.0
 SHELF_ROUND = 1.0
+FILES_ROUND = 1.0
+"""Seconds between two looks at the policy and secret files; a change counts within two."""
 ADMIN_KEY_FILE = "admin.key"
 _log = structlog.get_logger(__name__)
 
 
-class Rules:
-    """The rules in force; bad files leave the old ones standing."""
+class _Secrets:
+    """Reads the secrets that came from files again when these change."""
 
-    def __init__(self, folder: Path, metrics: Metrics) -> None:
-        self._folder = folder
-        self._metrics = metrics
-        self._followers: list[Callable[[LoadedRules], None]] = []
-        self.current = load_rules(folder)
-        self.trouble: str | None = None
-        metrics.policy_ok.set(1)
+    def __init__(self, settings: Settings, use: Callable[[Mapping[str, SecretStr]], None]) -> None:
+        self._files = settings.secret_files
+        self._use = use
+        self._known = self._read()
 
-    def follow(self, follower: Callable[[LoadedRules], None]) -> None:
-        """Have a function called with the rules, now and after each change."""
-        self._followers.append(follower)
-        follower(self.current)
+    def _read(self) -> dict[str, SecretStr]:
+        return {name: read_secret_file(name, path) for name, path in self._files.items()}
 
-    def reload(self) -> LoadedRules:
-        """Read the files again; `BadPolicy` leaves everything as it was."""
+    async def run_once(self) -> None:
+        """Take what has changed; a file that cannot be used leaves the old secret in use."""
         try:
-            self.current = load_rules(self._folder)
-        except BadPolicy as error:
-            self.trouble = str(error)
-            self._metrics.policy_ok.set(0)
-            _log.error("policies.refused", why=str(error))
-            raise
-        self.trouble = None
-        self._metrics.policy_ok.set(1)
-        for follower in self._followers:
-            follower(self.current)
-        _log.info("policies.loaded", version=self.current.version)
-        return self.current
+            found = self._read()
+        except SettingsRefused as error:
+            _log.warning("secret.refused", why=str(error))
+            return
+        if found != self._known:
+            self._known = found
+            self._use(found)
+            _log.info("secrets.renewed", names=sorted(found))
 
 
 class _UpstreamCounts:
@@ -147,6 +145,9 @@ class Gateway:
     clock: Clock = field(default_factory=SystemClock)
     waits: Waits | None = None
     asgi: ASGIApp = field(init=False)
+    """All doors; without the metrics where these have a port of their own."""
+    watched: ASGIApp = field(init=False)
+    """Probes and metrics alone, for a port of their own."""
     services: Services = field(init=False)
 
     async def __aenter__(self) -> Gateway:
@@ -232,7 +233,7 @@ class Gateway:
             ledger=ledger,
             book=book,
             keyring=keyring,
-            admin_key=AdminKey(self._admin_key()),
+            admin_key=AdminKey(administration_key(settings)),
             orders=orders,
             quotes=quotes,
             shelf=shelf,
@@ -255,14 +256,21 @@ class Gateway:
             reload_rules=rules.reload,
             body_bytes_max=settings.body_bytes_max,
         )
-        self.asgi = self._application()
+        apart = {"metrics"} if settings.metrics_port is not None else set()
+        self.asgi = self._application({n: r for n, r in DOORS.items() if n not in apart})
+        self.watched = self._application(OPEN_DOORS)
+        await shelf.begin()
         await self._begin_chores(
-            (tracker, TRACKER_ROUND), (reaper, REAPER_ROUND), (shelf, SHELF_ROUND)
+            (tracker, TRACKER_ROUND),
+            (reaper, REAPER_ROUND),
+            (shelf, SHELF_ROUND),
+            (rules, FILES_ROUND),
+            (_Secrets(settings, self._use_keys), FILES_ROUND),
         )
 
     async def _open_upstream(self, rules: Rules) -> Venice:
         clock = self.clock
-        client = VeniceClient(
+        client = self._client = VeniceClient(
             self.upstream_url, self.api_key, billing_key=self.settings.venice_billing_key
         )
         self._stack.push_async_callback(client.close)
@@ -288,26 +296,36 @@ class Gateway:
         rules.follow(follow)
         return venice
 
+    def _use_keys(self, secrets_by_name: Mapping[str, SecretStr]) -> None:
+        """Go on with other keys; jobs remember by which one they were bought."""
+        self.api_key = secrets_by_name.get("VENICE_API_KEY", self.api_key)
+        billing = secrets_by_name.get("VENICE_BILLING_KEY", self.settings.venice_billing_key)
+        self._client.use_keys(self.api_key, billing)
+
     def _waits(self) -> Waits:
         return self.waits or Waits(hold=self._rules.current.rulebook.venice.hold / 1000)
-
-    def _admin_key(self) -> str:
-        if self.settings.admin_key is not None:
-            return self.settings.admin_key.get_secret_value()
-        return read_or_make(self.settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
 
     def _links_secret(self) -> bytes:
         made = read_or_make(self.settings.data_dir / "links.key", secrets.token_hex(32))
         return bytes.fromhex(made)
 
-    def _application(self) -> ASGIApp:
-        app = Starlette(routes=routes())
+    def _application(self, doors: Mapping[str, Route]) -> ASGIApp:
+        app = Starlette(routes=in_order(doors))
         # One spelling per path: a redirect would make clients repeat orders.
         app.router.redirect_slashes = False
         app.state.services = self.services
-        names = {route.endpoint: name for name, route in DOORS.items()}
+        app.state.office = Office(
+            ledger=self._ledger,
+            keyring=self.services.keyring,
+            book=self.services.book,
+            clock=self.clock,
+            read_rules=self.services.rules,
+            reload_rules=self.services.reload_rules,
+        )
+        names = {route.endpoint: name for name, route in doors.items()}
         # The edge answers every error itself, so Starlette's own handlers must not.
-        return Edge(_WithApp(app), self.services, names, access_log=True)
+        guarded = AdminGuard(_WithApp(app), self.services.admin_key)
+        return Edge(guarded, self._metrics, names, access_log=True)
 
     async def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
         tasks = [
@@ -343,6 +361,41 @@ class Gateway:
     async def finish_orders(self, seconds: float) -> None:
         """Return when no order is under way, or after so many seconds."""
         await self.services.orders.finish(seconds)
+
+
+@asynccontextmanager
+async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
+    """The doors of administration alone, on a database that no gateway works on.
+
+    Nothing listens, no chore runs and Venice is not asked; the policies are read when a verb
+    needs them. `DatabaseLocked` where another process has the database.
+    """
+    clock = SystemClock()
+    ledger = await SqliteLedger.open(settings.database_path, upstream=None, now=clock.now())
+    try:
+        keyring = Keyring(ledger, clock)
+        await keyring.load()
+        app = Starlette(routes=list(ADMIN_DOORS.values()))
+        app.router.redirect_slashes = False
+        app.state.office = Office(
+            ledger=ledger,
+            keyring=keyring,
+            book=JobBook(ledger.job),
+            clock=clock,
+            read_rules=cache(lambda: load_rules(settings.policies)),
+            reload_rules=lambda: load_rules(settings.policies),
+        )
+        guarded = AdminGuard(_WithApp(app), AdminKey(administration_key(settings)))
+        yield Edge(guarded, Metrics(), {}, access_log=False)
+    finally:
+        await ledger.close()
+
+
+def administration_key(settings: Settings) -> str:
+    """The admin key: the one that is set, else the one in the data directory, made if absent."""
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value()
+    return read_or_make(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
 
 
 class _WithApp:

@@ -5,6 +5,7 @@ A restart during an outage still checks orders; without any catalogue nothing is
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import structlog
@@ -19,6 +20,8 @@ FRESH_SECONDS = 600.0
 """Models come and go by the day; ten minutes keep a new one waiting little."""
 RETRY_SECONDS = 15.0
 ASK_SECONDS = 20.0
+FIRST_READ_SECONDS = 3.0
+"""How long a start without a copy waits for Venice, so that the first order can be checked."""
 
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +49,16 @@ class CatalogueShelf:
     def knows(self, model: str) -> bool:
         """Whether a model is in the catalogue."""
         return self._current is not None and model in self._current.models
+
+    async def begin(self) -> None:
+        """Read it before the first order where there is no copy; a silent Venice delays little."""
+        if self._current is not None:
+            return
+        try:
+            async with asyncio.timeout(FIRST_READ_SECONDS):
+                await self.run_once()
+        except TimeoutError:
+            self._due = 0.0
 
     async def run_once(self) -> None:
         """Read it again if it is old."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from gateway.core.budget import Calendar, Limit, Standing
+from gateway.core.budget import Calendar, Limit, Scope, Standing
 from gateway.core.job import Entry, Event, Holding, State
 from gateway.core.money import ZERO, Money
 from gateway.core.pacing import CallClass
@@ -187,6 +187,35 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """A limit raised by an amount, in one window of one scope, until a moment (exclusive)."""
+
+    id: str
+    scope: Scope
+    scope_id: str
+    window: str
+    """A window's name, or `all` for each of them."""
+    amount: Money
+    until: int
+    why: str
+    actor: str
+    created_at: int
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An order that a rule or a budget refused; nothing was bought."""
+
+    number: int
+    at: int
+    code: str
+    rule: str
+    model: str
+    amount: Money | None
+
+
+@dataclass(frozen=True, slots=True)
 class Totals:
     """The ledger's sums at one moment, for metrics."""
 
@@ -273,6 +302,11 @@ class Ledger(Protocol):
     async def add_key(self, key: Key) -> None: ...
     async def change_key(self, key_id: str, changes: Mapping[str, Any]) -> Key: ...
     async def keys(self) -> list[Key]: ...
+    async def add_grant(self, grant: Grant) -> None: ...
+    async def revoke_grant(self, grant_id: str, at: int) -> Grant:
+        """End a grant now; `Unknown` where there is none that could still end."""
+
+    async def grants(self) -> list[Grant]: ...
     # money
     async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
         """Hold the quote in every window at once, or in none. `AlreadyThere` for a taken
@@ -304,12 +338,17 @@ class Ledger(Protocol):
     ) -> list[Standing]:
         """How limits stand now; writes nothing."""
 
-    async def spend(self, by: str, since: int | None, until: int | None) -> list[Spend]: ...
+    async def spend(
+        self, by: str, since: int | None, until: int | None, user: str | None = None
+    ) -> list[Spend]: ...
     async def totals(self) -> Totals:
         """The sums that metrics show, all of one moment."""
 
     async def verify(self) -> Verification: ...
-    def entries(self) -> AsyncIterator[EntryRow]: ...
+    def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
+        """Every entry with a greater id, oldest first."""
+
+    async def entries_of(self, job_id: str) -> list[EntryRow]: ...
 
     # jobs
     async def job(self, id_or_queue_id: str) -> Job | None: ...
@@ -349,6 +388,9 @@ class Ledger(Protocol):
         amount: Money | None,
     ) -> None:
         """Keep a refusal, so that people can see what was refused and why."""
+
+    async def refusals(self, user: str, before: int | None, limit: int) -> list[Refusal]:
+        """A user's refusals, newest first; `before` is the number of the last one seen."""
 
     async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None: ...
     async def close(self) -> None: ...
@@ -450,6 +492,9 @@ class Upstream(Protocol):
     Every call may raise `NoPlace`, and `core.errors.Draining` once the gate is closed; both only
     where nothing was sent.
     """
+
+    def user_wait(self, user: str) -> float:
+        """Seconds until a user who was refused too often may order again; else 0."""
 
     async def quote(self, body: Mapping[str, Any], user: str, deadline: float) -> Reply: ...
 

@@ -34,7 +34,7 @@ from gateway.core.pricing import JobFacts, job_facts
 from gateway.core.retry import NOT_ACCEPTED, Outcome
 from gateway.core.validation import check_queue_body
 from gateway.metrics import Metrics
-from gateway.orders import Flight, QueueRequest
+from gateway.orders import ClientGone, Flight, QueueRequest
 from gateway.policies import LoadedRules
 from gateway.ports import (
     AlreadyThere,
@@ -111,7 +111,9 @@ class Sending:
         request = flight.request
         body, model = check_queue_body(request.body, self._catalogue())
         self._spending.admit()
-        self._allowances.take_order(request.caller, self._book.active(request.caller.user.name))
+        name = request.caller.user.name
+        self._allowances.refuse_failing(self._upstream.user_wait(name))
+        self._allowances.take_order(request.caller, self._book.active(name))
         priced = await self._price(request, body, model, flight.deadline)
         job = await self._reserve(request, priced)
         flight.job_id = job.id
@@ -249,6 +251,9 @@ class Sending:
 
     async def _commit(self, flight: Flight, job: Job) -> None:
         """From here on the order may reach Venice, and its client cannot take it back."""
+        if not flight.presence.is_here:
+            # It is being taken back: a copy that came since did not join it, and is an order.
+            raise ClientGone
         flight.is_committed = True
         try:
             await self._move(job.id, Event.SEND, {"sent_at": self._clock.now()})

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import structlog
 import uvicorn
 from pydantic import SecretStr
+from starlette.types import ASGIApp
 
 from gateway.app import Gateway
 from gateway.settings import Settings, SettingsRefused
@@ -31,16 +31,25 @@ _log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that lets the gateway drain when the first signal comes."""
+    """A uvicorn server that leaves signals to us: its own way ends the process before we have."""
 
-    def __init__(self, config: uvicorn.Config, on_signal: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._on_signal = on_signal
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain, then stop as uvicorn does."""
-        self._on_signal()
-        super().handle_exit(sig, frame)
+
+def _obey_signals(server: uvicorn.Server, gateway: Gateway) -> None:
+    """Drain and stop on SIGTERM and SIGINT, at once on the second; reload rules on SIGHUP."""
+    loop = asyncio.get_running_loop()
+
+    def stop(number: signal.Signals) -> None:
+        gateway.drain()
+        server.handle_exit(number, None)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop, number)
+    loop.add_signal_handler(signal.SIGHUP, gateway.reload_rules)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -76,14 +85,15 @@ async def serve(
             stamp, key = SIMULATOR_STAMP, SecretStr("simulated-organization-key")
         listener = listen(settings.host, settings.port)
         stack.callback(listener.close)
+        settings = _with_port(settings, listener.getsockname()[1])
         gateway = await stack.enter_async_context(
             Gateway(settings, url, stamp, key or settings.require_api_key())
         )
-        own = f"http://{settings.host}:{listener.getsockname()[1]}"
+        own = settings.listening_url
         gateway.announce(own)
-        server = _Server(_config(gateway), gateway.drain)
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, gateway.reload_rules)
+        server = _Server(_config(gateway.asgi))
+        _obey_signals(server, gateway)
+        await stack.enter_async_context(_metrics_apart(gateway))
         ready(gateway, own)
         _log.info("service.ready", url=own, upstream=stamp)
         await server.serve(sockets=[listener])
@@ -91,9 +101,37 @@ async def serve(
         _log.info("service.stopped")
 
 
-def _config(gateway: Gateway) -> uvicorn.Config:
+@asynccontextmanager
+async def _metrics_apart(gateway: Gateway) -> AsyncIterator[None]:
+    """Metrics and probes on a port of their own, where the settings want one."""
+    port = gateway.settings.metrics_port
+    if port is None:
+        yield
+        return
+    listener = listen(gateway.settings.host, port)
+    server = _Server(_config(gateway.watched))
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+        listener.close()
+
+
+def _with_port(settings: Settings, port: int) -> Settings:
+    """The settings with the port that was really given, where any free one was asked for."""
+    if settings.port:
+        return settings
+    public_url = settings.public_url.removesuffix(":0") + f":{port}"
+    is_own = settings.public_url.endswith(":0")
+    changes = {"port": port, **({"public_url": public_url} if is_own else {})}
+    return settings.model_copy(update=changes)
+
+
+def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
-        gateway.asgi,
+        app,
         loop="uvloop",
         http="httptools",
         ws="none",

@@ -104,9 +104,12 @@ class Settings(BaseModel):
 
     @property
     def administration_url(self) -> str:
-        """Where a gateway running with these settings answers its administration commands."""
-        if self.url is not None:
-            return self.url
+        """Where administration commands find a running gateway."""
+        return self.url or self.listening_url
+
+    @property
+    def listening_url(self) -> str:
+        """Where a gateway running with these settings is reached from its own machine."""
         here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104 - compared, not bound
         return f"http://{in_url(here)}:{self.port}"
 

@@ -180,7 +180,7 @@ class Orders:
         if task.cancelled() or error is not None or not flight.presence.is_here:
             # Nobody is about to be answered: what is owed stands in the ledger.
             self._forget(flight)
-        if error is not None and not isinstance(error, GatewayError):
+        if error is not None and not isinstance(error, GatewayError | ClientGone):
             _log.error("order.failed", job=flight.job_id, exc_info=error)
 
     async def _await_answer(self, flight: Flight, presence: Presence) -> Job:

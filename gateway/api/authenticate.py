@@ -32,10 +32,3 @@ def caller_of(request: Request) -> Caller:
     caller = services.keyring.caller(bearer(request))
     services.allowances.take_request(caller)
     return caller
-
-
-def require_admin(request: Request) -> str:
-    """The name of the administrator that calls; `NotAuthenticated` for anybody else."""
-    if not services_of(request).admin_key.opens(bearer(request)):
-        raise NotAuthenticated("This door opens with the gateway's admin key only.")
-    return "admin"

@@ -17,9 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.respond import respond
-from gateway.api.services import Services
 from gateway.core import errors
 from gateway.core.errors import GatewayError
+from gateway.metrics import Metrics
 from gateway.orders import ClientGone
 from gateway.ports import LedgerFailure, LedgerFull
 
@@ -37,10 +37,10 @@ class Edge:
     """The outermost application."""
 
     def __init__(
-        self, app: ASGIApp, services: Services, doors: Mapping[Any, str], *, access_log: bool
+        self, app: ASGIApp, metrics: Metrics, doors: Mapping[Any, str], *, access_log: bool
     ) -> None:
         self._app = app
-        self._services = services
+        self._metrics = metrics
         self._doors = doors
         self._access_log = access_log
         self._counted: dict[tuple[str, int], Any] = {}
@@ -92,9 +92,9 @@ class Edge:
         door = self._doors.get(scope.get("endpoint"), "other")
         counted = self._counted.get((door, status))
         if counted is None:
-            labels = self._services.metrics.requests.labels(door, str(status))
+            labels = self._metrics.requests.labels(door, str(status))
             counted = self._counted[door, status] = labels
-            self._timed.setdefault(door, self._services.metrics.request_seconds.labels(door))
+            self._timed.setdefault(door, self._metrics.request_seconds.labels(door))
         counted.inc()
         self._timed[door].observe(seconds)
         if self._access_log and (door != "retrieve" or status >= 400):

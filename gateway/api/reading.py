@@ -54,11 +54,16 @@ async def _read(request: Request, bytes_max: int) -> bytes:
     return b"".join(parts)
 
 
+def is_tag(text: str) -> bool:
+    """Whether a text can be a tag."""
+    return _TAG.fullmatch(text) is not None
+
+
 def read_tags(request: Request) -> tuple[str, ...]:
     """`X-Gateway-Tags: a,b`; `InvalidRequest` where they are too many or malformed."""
     text = request.headers.get("x-gateway-tags", "")
     tags = tuple(tag for part in text.split(",") if (tag := part.strip()))
-    if len(tags) > TAGS_MAX or not all(_TAG.fullmatch(tag) for tag in tags):
+    if len(tags) > TAGS_MAX or not all(map(is_tag, tags)):
         raise InvalidRequest(
             [
                 Issue(

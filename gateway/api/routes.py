@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.routing import BaseRoute, Route
 
 from gateway.api import probes
@@ -34,7 +36,7 @@ DOORS: dict[str, Route] = {**VENICE_DOORS, **OWN_DOORS, **admin.DOORS, **OPEN_DO
 """Every door by the name that metrics and logs know it by."""
 
 
-def routes() -> list[BaseRoute]:
-    """The routes, the one that is asked most first."""
-    first = DOORS["retrieve"]
-    return [first, *(route for route in DOORS.values() if route is not first)]
+def in_order(doors: Mapping[str, Route]) -> list[BaseRoute]:
+    """The routes of some doors, the one that is asked most first."""
+    first = [route for name, route in doors.items() if name == "retrieve"]
+    return [*first, *(route for name, route in doors.items() if name != "retrieve")]

@@ -220,16 +220,17 @@ class Rulebook(_Rules):
         user: str,
         team: str | None,
         policy: Policy,
-        model: str,
+        model: str | None,
     ) -> list[Limit]:
-        """Every budget that a job of this model by this key touches."""
+        """Every budget that a job of this model by this key touches; None takes every model's."""
         observed = "budgets" in policy.observe
         key = key_name or key_id
         limits = []
         if key_budget is not None:
             limits.append(Limit(Scope.KEY, key_id, key, *key_budget))
         own = [("*", policy.each_key, policy.each_user)]
-        own += [(glob, r.each_key, r.each_user) for glob, r in policy.model_rules(model)]
+        per_model = policy.per_model.items() if model is None else policy.model_rules(model)
+        own += [(glob, r.each_key, r.each_user) for glob, r in per_model]
         for glob, per_key, per_user in own:
             for window, amount in per_key.items():
                 limits.append(Limit(Scope.KEY, key_id, key, window, amount, glob, observed))

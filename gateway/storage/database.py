@@ -45,13 +45,17 @@ class FileLock:
         os.close(self._descriptor)
 
 
-def prepare(path: Path, upstream: str, now: int) -> sqlite3.Connection:
-    """The write connection of a database that may be used; else `DatabaseRefused`."""
+def prepare(path: Path, upstream: str | None, now: int) -> sqlite3.Connection:
+    """The write connection of a database that may be used; else `DatabaseRefused`.
+
+    None for the upstream takes the database as it is, whichever it belongs to.
+    """
     connection = connect(path)
     try:
         _check_whole(connection, path)
         migrate(connection, now)
-        _check_upstream(connection, path, upstream)
+        if upstream is not None:
+            _check_upstream(connection, path, upstream)
     except BaseException:
         connection.close()
         raise

@@ -15,7 +15,7 @@ from typing import Any
 import aiosqlite
 
 from gateway.core.budget import Calendar, Limit, Standing
-from gateway.core.job import Entry, Event, State
+from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.core.pacing import CallClass
 from gateway.core.retention import KeepRules
@@ -23,6 +23,7 @@ from gateway.ports import (
     AlreadyThere,
     DatabaseRefused,
     EntryRow,
+    Grant,
     Job,
     Key,
     LedgerBroken,
@@ -30,6 +31,7 @@ from gateway.ports import (
     Order,
     Overrun,
     RecordedCall,
+    Refusal,
     Reserved,
     Spend,
     Totals,
@@ -37,7 +39,7 @@ from gateway.ports import (
     User,
     Verification,
 )
-from gateway.storage import balances, rows, spending, transactions
+from gateway.storage import balances, grants, rows, spending, transactions
 from gateway.storage.database import FileLock, prepare
 from gateway.storage.writer import Writer
 
@@ -67,14 +69,14 @@ class SqliteLedger:
         cls,
         path: Path,
         *,
-        upstream: str,
+        upstream: str | None,
         now: int,
         observe_commit: Callable[[float], None] | None = None,
     ) -> SqliteLedger:
         """Open, or make, the database; `DatabaseRefused` where it may not be used.
 
         `upstream` is stamped into a new database, and must be the same ever after: real and
-        simulated money never share one.
+        simulated money never share one. None takes a database as it is, for administration.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
@@ -164,6 +166,18 @@ class SqliteLedger:
         found = await self._rows(f"SELECT {rows.KEY_COLUMNS} FROM keys ORDER BY created_at, id")
         return [rows.key_of(row) for row in found]
 
+    async def add_grant(self, grant: Grant) -> None:
+        """Raise a limit."""
+        await self._writer.run(lambda connection: grants.add(connection, grant))
+
+    async def revoke_grant(self, grant_id: str, at: int) -> Grant:
+        """See `ports.Ledger.revoke_grant`."""
+        return await self._writer.run(lambda connection: grants.revoke(connection, grant_id, at))
+
+    async def grants(self) -> list[Grant]:
+        """All grants, newest first, ended ones too."""
+        return [grants.grant_of(row) for row in await self._rows(grants.SELECT)]
+
     # money
 
     async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
@@ -211,9 +225,11 @@ class SqliteLedger:
 
         return await self._writer.run(work)
 
-    async def spend(self, by: str, since: int | None, until: int | None) -> list[Spend]:
-        """Who spent what, the largest first."""
-        return await spending.spend(self._reader, by, since, until)
+    async def spend(
+        self, by: str, since: int | None, until: int | None, user: str | None = None
+    ) -> list[Spend]:
+        """Who spent what, the largest first; of one user only, if named."""
+        return await spending.spend(self._reader, by, since, until, user)
 
     async def totals(self) -> Totals:
         """The sums that metrics show, all of one moment."""
@@ -223,18 +239,20 @@ class SqliteLedger:
         """Re-derive all amounts and balances, between two transactions."""
         return await self._writer.run(balances.verify)
 
-    async def entries(self) -> AsyncIterator[EntryRow]:
-        """Every entry, oldest first, a page at a time."""
-        last = 0
+    async def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
+        """Every entry with a greater id, oldest first, a page at a time."""
+        last = after
         while page := await self._rows(
-            "SELECT id, job, kind, at, reserved, in_doubt, settled, reason, actor, corrects "
-            "FROM entries WHERE id > ? ORDER BY id LIMIT ?",
-            (last, ENTRIES_PAGE),
+            f"{rows.SELECT_ENTRY} WHERE id > ? ORDER BY id LIMIT ?", (last, ENTRIES_PAGE)
         ):
-            for number, job, kind, at, reserved, in_doubt, settled, *rest in page:
-                amounts = (Money(reserved), Money(in_doubt), Money(settled))
-                yield EntryRow(number, job, Entry(kind), at, *amounts, *rest)
+            for row in page:
+                yield rows.entry_of(row)
             last = page[-1][0]
+
+    async def entries_of(self, job_id: str) -> list[EntryRow]:
+        """A job's entries, oldest first."""
+        found = await self._rows(f"{rows.SELECT_ENTRY} WHERE job = ? ORDER BY id", (job_id,))
+        return [rows.entry_of(row) for row in found]
 
     # jobs
 
@@ -357,6 +375,14 @@ class SqliteLedger:
                 values,
             )
         )
+
+    async def refusals(self, user: str, before: int | None, limit: int) -> list[Refusal]:
+        """A user's refusals, newest first, a page at a time."""
+        found = await self._rows(
+            f"{rows.SELECT_REFUSAL} WHERE user = ? AND number < ? ORDER BY number DESC LIMIT ?",
+            (user, 2**62 if before is None else before, limit),
+        )
+        return [rows.refusal_of(row) for row in found]
 
     async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None:
         """Keep an administrative act."""

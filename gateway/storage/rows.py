@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from gateway.core.job import Holding, State
+from gateway.core.job import Entry, Holding, State
 from gateway.core.money import Money
-from gateway.ports import Job, Key, User
+from gateway.ports import EntryRow, Job, Key, Refusal, User
 
 JOB_COLUMNS = tuple(field.name for field in fields(Job))
 JOB_FACTS = frozenset(JOB_COLUMNS) - {
@@ -59,6 +59,27 @@ def job_of(row: Sequence[Any]) -> Job:
     known["holding"] = Holding(known["holding"])
     known["tags"] = tuple(json.loads(known["tags"]))
     return Job(**known)
+
+
+SELECT_ENTRY = (
+    "SELECT id, job, kind, at, reserved, in_doubt, settled, reason, actor, corrects FROM entries"
+)
+
+
+def entry_of(row: Sequence[Any]) -> EntryRow:
+    """A row of `SELECT_ENTRY`."""
+    number, job, kind, at, reserved, in_doubt, settled, *rest = row
+    amounts = (Money(reserved), Money(in_doubt), Money(settled))
+    return EntryRow(number, job, Entry(kind), at, *amounts, *rest)
+
+
+SELECT_REFUSAL = "SELECT number, at, code, rule, model, amount FROM refusals"
+
+
+def refusal_of(row: Sequence[Any]) -> Refusal:
+    """A row of `SELECT_REFUSAL`."""
+    number, at, code, rule, model, micros = row
+    return Refusal(number, at, code, rule, model, None if micros is None else Money(micros))
 
 
 USER_COLUMNS = "name, team, policy, email, disabled_at, created_at"

@@ -24,21 +24,26 @@ _GROUPS = {
 
 
 async def spend(
-    reader: aiosqlite.Connection, by: str, since: int | None, until: int | None
+    reader: aiosqlite.Connection,
+    by: str,
+    since: int | None,
+    until: int | None,
+    user: str | None = None,
 ) -> list[Spend]:
     """Rows of spending, the largest first; days in order, in UTC.
 
     `since` is in, `until` is out, both in Unix milliseconds of the reservation. Jobs count where
-    any of their money is or was held for them and not released.
+    any of their money is or was held for them and not released. With `user`, only that user's.
     """
     group = _GROUPS[by]
     source = "jobs LEFT JOIN json_each(jobs.tags) AS tag" if by == "tag" else "jobs"
     order = "1" if by == "day" else "2 DESC, 1"
-    values: Sequence[Any] = (since or 0, until if until is not None else 2**62)
+    values: Sequence[Any] = (since or 0, until if until is not None else 2**62, user, user)
     cursor = await reader.execute(
         f"SELECT {group}, coalesce(sum(settled), 0), coalesce(sum(reserved), 0), "
         "coalesce(sum(in_doubt), 0), count(*) FILTER (WHERE holding <> 'released') "
         f"FROM {source} WHERE created_at >= ? AND created_at < ? "
+        "AND (? IS NULL OR user = ?) "
         f"GROUP BY {group} ORDER BY {order}",
         values,
     )

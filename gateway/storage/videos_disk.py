@@ -54,16 +54,19 @@ def name_of(job_id: str) -> str:
 class DiskVideoStore:
     """`ports.VideoStore` in a folder: `ab/cd/<name>.mp4`, and `incoming/` for what is not whole.
 
-    `bytes_max` limits one video. Making a store makes its folder; `StoreFailure` where it cannot.
+    `bytes_max` limits one video, `threads_max` the disk operations at a time. Making a store makes
+    its folder; `StoreFailure` where it cannot.
     """
 
-    def __init__(self, root: Path, *, bytes_max: int = VIDEO_BYTES_MAX) -> None:
+    def __init__(
+        self, root: Path, *, bytes_max: int = VIDEO_BYTES_MAX, threads_max: int = THREADS_MAX
+    ) -> None:
         self._root = root
         self._incoming = root / "incoming"
         self._bytes_max = bytes_max
         self._seals: OrderedDict[str, Seal] = OrderedDict()
         self._verifying = asyncio.Semaphore(VERIFICATIONS_AT_ONCE)
-        self._threads = ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="videos")
+        self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="videos")
         try:
             make_folder(self._incoming)
         except OSError as error:

@@ -17,8 +17,6 @@ import structlog
 from gateway.core.errors import Draining
 from gateway.core.pacing import (
     FAILURE_SECONDS,
-    SLACK_SECONDS,
-    WINDOW_SECONDS,
     CallClass,
     GateLimits,
     Pacing,
@@ -27,9 +25,11 @@ from gateway.core.pacing import (
 )
 from gateway.core.retry import FAILED_OUTCOMES, Endpoint, Outcome
 from gateway.ports import Clock, LedgerFailure, NoPlace, RecordedCall
+from gateway.upstream.limits import ClientLimits
 
-RECALL_MS = int(max(WINDOW_SECONDS + SLACK_SECONDS, FAILURE_SECONDS) * 1000)
-"""How far back calls bear on the windows: ask the ledger for these at a start."""
+RECALL_MS = int((ClientLimits().queue_seconds + FAILURE_SECONDS) * 1000)
+"""How far back calls bear on the windows: the longest one may have failed just now. Ask the ledger
+for these at a start."""
 LINE_MAX = 1_000
 """Callers of one user and class in line; at 38 calls a minute the last would wait half an hour."""
 BLOCK_SECONDS = 30.0
@@ -202,6 +202,11 @@ class Gate:
     def waiting(self, call_class: CallClass) -> int:
         """Callers in line."""
         return self._pacing.waiting(call_class)
+
+    @property
+    def failures_per_user(self) -> int:
+        """Failures that one user may cause in 30 s."""
+        return self._pacing.limits.failures_per_user
 
     def failure_budget(self) -> int:
         """Failures that may still happen within 30 s before the gate holds everybody."""

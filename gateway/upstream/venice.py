@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from gateway.core.errors import Draining
+from gateway.core.pacing import Blame
 from gateway.core.retry import (
     Endpoint,
     GiveUp,
@@ -31,6 +32,9 @@ GATEWAY_USER = ""
 """Takes turns for the gateway's own questions; no person can have an empty name."""
 DOWNLOADS_MAX = 8
 """Links followed at a time, above what the policy lets be fetched: a last bound on sockets."""
+
+USERS_FAULT = frozenset({400, 409, 413, 415, 422})
+"""Refusals that the request itself brought on: what it asks for, and nothing about the key."""
 
 PATHS = {
     Endpoint.QUOTE: ("POST", "/video/quote"),
@@ -56,7 +60,7 @@ class Observer(Protocol):
 class _Attempt:
     """One call under way. `learn` what came of it as soon as the status is known."""
 
-    def __init__(self, turn: Turn, note: Callable[[Outcome], None]) -> None:
+    def __init__(self, turn: Turn, note: Callable[[Reply | VideoReply], None]) -> None:
         self._turn = turn
         self._note = note
         self.is_over = False
@@ -68,10 +72,9 @@ class _Attempt:
     async def learn(self, answer: Reply | VideoReply) -> None:
         """Count the outcome; the place at the gate is free again, whatever a body still takes."""
         self.is_over = True
-        outcome = _outcome(answer)
-        self._note(outcome)
+        self._note(answer)
         wait = answer.stated_wait if isinstance(answer, Reply) else None
-        await self._turn.finish(outcome, wait)
+        await self._turn.finish(_outcome(answer), wait)
 
 
 def _outcome(answer: Reply | VideoReply) -> Outcome:
@@ -101,6 +104,7 @@ class Venice:
         self._breakers = {endpoint: Breaker() for endpoint in Endpoint}
         self._downloads = asyncio.Semaphore(DOWNLOADS_MAX)
         self._share = RetryShare()
+        self._blame = Blame()
         self.set_rules(rules, hold)
 
     def set_rules(self, rules: RetryRules, hold: float) -> None:
@@ -112,6 +116,10 @@ class Venice:
     def breaker_is_open(self, endpoint: Endpoint) -> bool:
         """Whether calls to an endpoint are held back because it failed too often in a row."""
         return self._breakers[endpoint].is_open
+
+    def user_wait(self, user: str) -> float:
+        """Seconds until a user who was refused too often may order again; else 0."""
+        return self._blame.wait(user, self._gate.failures_per_user, self._clock.monotonic())
 
     async def quote(self, body: Mapping[str, Any], user: str, deadline: float) -> Reply:
         """Ask for a price."""
@@ -237,9 +245,12 @@ class Venice:
         if permission is None:
             raise NoPlace(f"{endpoint} failed too often in a row and is left alone for a moment")
 
-        def note(outcome: Outcome) -> None:
+        def note(answer: Reply | VideoReply) -> None:
+            outcome, now = _outcome(answer), self._clock.monotonic()
             self._observer.called(endpoint, outcome)
-            breaker.leave(permission, outcome, self._clock.monotonic())
+            breaker.leave(permission, outcome, now)
+            if isinstance(answer, Reply) and answer.status in USERS_FAULT:
+                self._blame.add(user, now)
 
         attempt: _Attempt | None = None
         try:

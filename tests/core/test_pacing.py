@@ -18,6 +18,7 @@ from gateway.core.pacing import (
     SLACK_SECONDS,
     UNLIMITED,
     WINDOW_SECONDS,
+    Blame,
     CallClass,
     GateLimits,
     Pacing,
@@ -171,22 +172,19 @@ def test_a_call_leaves_its_window_when_venice_too_has_forgotten_it() -> None:
     assert pacing.grant(100.0 + WINDOW_SECONDS + SLACK_SECONDS)
 
 
-@pytest.mark.parametrize("seed", range(200))
-def test_the_moment_to_wake_is_never_a_rounding_error_too_soon(seed: int) -> None:
-    chance = random.Random(seed)
-    pacing = Pacing(GateLimits(queue=1, failures=1))
-    started = chance.random() * 10 ** chance.randrange(7)
-    pacing.join(QUEUE, "ann")
-    pacing.finish(pacing.grant(started)[0], started, failed=True)
-    pacing.join(QUEUE, "ann")
-    now = started
-    for _ in range(2):  # the failure is forgotten first, then the call
-        wake_at = pacing.wake_at(now)
-        assert wake_at is not None
-        now = wake_at
-        if pacing.grant(now):
-            return
-    pytest.fail("time came, and nobody was let through")
+def test_the_moment_to_wake_is_never_a_rounding_error_too_soon() -> None:
+    chance = random.Random(3)
+    for _ in range(2_000):
+        pacing = Pacing(GateLimits(queue=1, failures=1))
+        now = chance.random() * 10 ** chance.randrange(7)
+        pacing.join(QUEUE, "ann")
+        pacing.finish(pacing.grant(now)[0], now, failed=True)
+        pacing.join(QUEUE, "ann")
+        woken = []
+        while not pacing.grant(now):
+            now = pacing.wake_at(now) or 0.0
+            woken.append(now)
+        assert len(woken) == 2, "the failure is forgotten first, then the call"
 
 
 def test_slots_go_round_by_user() -> None:
@@ -328,7 +326,12 @@ class Day:
 
     def most_in(self, call_class: CallClass, seconds: float) -> int:
         times = [at for at, kind, _ in self.started if kind is call_class]
-        return max(sum(at <= t < at + seconds for t in times) for at in times)
+        most = first = 0
+        for last, at in enumerate(times):
+            while times[first] <= at - seconds:
+                first += 1
+            most = max(most, last - first + 1)
+        return most
 
 
 def test_half_an_hour_at_ten_times_the_load_beside_an_attacker_keeps_every_limit() -> None:
@@ -350,3 +353,13 @@ def test_half_an_hour_at_ten_times_the_load_beside_an_attacker_keeps_every_limit
     assert max(looks.values()) / min(looks.values()) <= 1.5
     assert orders.total() >= 0.9 * 38 * 29
     assert looks.total() >= 0.9 * 114 * 29
+
+
+def test_refusals_hold_back_one_user_until_the_oldest_of_them_is_old() -> None:
+    blame = Blame()
+    for at in (0.0, 1.0, 2.0):
+        blame.add("ann", at)
+    assert blame.wait("ann", 4, 2.0) == 0.0
+    assert blame.wait("ann", 3, 2.0) == 28.0
+    assert blame.wait("bob", 3, 2.0) == 0.0
+    assert blame.wait("ann", 3, 30.0) == 0.0

@@ -42,7 +42,7 @@ CERTIFICATE = Path(__file__).with_name("certificate.pem")
 BODY = BodyLimits(json_bytes_max=64 * 1024)
 PATIENT = ClientLimits(body=BODY)
 QUICK = ClientLimits(
-    connect_seconds=0.3, answer_seconds=0.25, queue_seconds=0.35, quiet_seconds=0.25, body=BODY
+    connect_seconds=0.15, answer_seconds=0.15, queue_seconds=0.2, quiet_seconds=0.15, body=BODY
 )
 """For servers that never finish; the others get all the time they want."""
 OK_JSON = answer("200 OK", b'{"quote": 0.085}', "Content-Type: application/json")

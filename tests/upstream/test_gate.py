@@ -407,8 +407,14 @@ async def test_permissions_are_held_one_by_one(house: House) -> None:
     assert house.gate.failure_budget() == 1_000
 
 
-def test_what_is_recalled_covers_every_window() -> None:
-    assert RECALL_MS == 61_000
+async def test_a_long_call_that_failed_just_before_a_restart_counts(clock: StillClock) -> None:
+    now = clock.now()
+    late = RecordedCall(CallClass.QUEUE, "ann", now - 150_000, failed_at=now - 1_000)
+    assert late.at > now - RECALL_MS
+    gate = House(clock, GateLimits()).gate
+    gate.recall([late], now)
+    assert gate.failure_budget() == 14
+    assert gate.tokens(CallClass.QUEUE) == 38
 
 
 async def test_the_gate_says_how_it_stands(house: House) -> None:

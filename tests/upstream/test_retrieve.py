@@ -27,7 +27,7 @@ from tests.upstream.test_client import client_of
 VIDEO = bytes(range(256)) * 1_000
 MP4 = "Content-Type: video/mp4"
 LIMITS = ClientLimits(
-    body=BodyLimits(stall_seconds=0.3, stall_bytes=1_000, video_bytes_max=300_000)
+    body=BodyLimits(stall_seconds=0.2, stall_bytes=1_000, video_bytes_max=300_000)
 )
 
 
@@ -119,7 +119,7 @@ async def test_a_body_that_does_not_come_whole_says_so(name: str) -> None:
 
 
 async def test_a_body_may_not_take_for_ever_even_at_a_fair_pace() -> None:
-    limits = ClientLimits(body=BodyLimits(stall_seconds=5, stall_bytes=1, video_seconds=0.3))
+    limits = ClientLimits(body=BodyLimits(stall_seconds=5, stall_bytes=1, video_seconds=0.2))
     behave = trickling(head("200 OK", MP4), VIDEO[:2_000], 0.02)
     async with asyncio.timeout(5), retrieved(behave, limits) as (_, found):
         with pytest.raises(BodyCut):
@@ -127,13 +127,13 @@ async def test_a_body_may_not_take_for_ever_even_at_a_fair_pace() -> None:
 
 
 async def test_a_slow_taker_is_not_taken_for_a_stall() -> None:
-    limits = ClientLimits(body=BodyLimits(stall_seconds=0.4, stall_bytes=10**6))
+    limits = ClientLimits(body=BodyLimits(stall_seconds=0.2, stall_bytes=10**6))
     async with retrieved(saying(answer("200 OK", VIDEO, MP4)), limits) as (_, found):
         assert isinstance(found, VideoReply)
         taken = 0
         async for chunk in found.chunks:
             taken += len(chunk)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.1)
     assert taken == len(VIDEO)
 
 

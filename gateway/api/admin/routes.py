@@ -1,7 +1,33 @@
-"""The doors of administration by name; `api/routes.py` puts them on the one page of all doors."""
+"""The doors of administration by name; `api/routes.py` puts them on the one page of all doors.
+
+None of them asks for a key: `guard.py` stands before them all.
+"""
 
 from __future__ import annotations
 
 from starlette.routing import Route
 
-DOORS: dict[str, Route] = {}
+from gateway.api.admin import grants, jobs, keys, ledger, policies, teams, users
+from gateway.api.admin.guard import PREFIX
+
+DOORS: dict[str, Route] = {
+    "admin_users": Route(f"{PREFIX}/users", users.users, methods=["GET", "POST"]),
+    "admin_user": Route(f"{PREFIX}/users/{{name}}", users.user, methods=["GET", "PATCH"]),
+    "admin_user_policy": Route(f"{PREFIX}/users/{{name}}/policy", users.user_policy),
+    "admin_teams": Route(f"{PREFIX}/teams", teams.teams),
+    "admin_team": Route(f"{PREFIX}/teams/{{name}}", teams.team),
+    "admin_keys": Route(f"{PREFIX}/keys", keys.keys, methods=["GET", "POST"]),
+    "admin_key": Route(f"{PREFIX}/keys/{{id}}", keys.key),
+    "admin_key_revoke": Route(f"{PREFIX}/keys/{{id}}/revoke", keys.revoke, methods=["POST"]),
+    "admin_key_rotate": Route(f"{PREFIX}/keys/{{id}}/rotate", keys.rotate, methods=["POST"]),
+    "admin_grants": Route(f"{PREFIX}/grants", grants.grants, methods=["GET", "POST"]),
+    "admin_grant_revoke": Route(f"{PREFIX}/grants/{{id}}/revoke", grants.revoke, methods=["POST"]),
+    "admin_jobs": Route(f"{PREFIX}/jobs", jobs.jobs),
+    "admin_job": Route(f"{PREFIX}/jobs/{{id}}", jobs.job),
+    "admin_job_resolve": Route(f"{PREFIX}/jobs/{{id}}/resolve", jobs.resolve, methods=["POST"]),
+    "admin_ledger_entries": Route(f"{PREFIX}/ledger/entries", ledger.entries),
+    "admin_ledger_verification": Route(f"{PREFIX}/ledger/verification", ledger.verification),
+    "admin_usage": Route(f"{PREFIX}/usage", ledger.usage),
+    "admin_policies": Route(f"{PREFIX}/policies", policies.policies),
+    "admin_policies_reload": Route(f"{PREFIX}/policies/reload", policies.reload, methods=["POST"]),
+}

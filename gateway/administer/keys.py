@@ -1,0 +1,105 @@
+"""User keys: made, shown once, revoked and rotated. Only a digest of a key is ever kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from gateway.administer.office import Office
+from gateway.core.budget import is_window
+from gateway.core.errors import Conflict, InvalidRequest, Issue
+from gateway.core.keys import digest
+from gateway.core.money import Money
+from gateway.ports import Key
+from gateway.secret_files import new_key
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key and its text, which is shown to its owner once and kept nowhere."""
+
+    key: Key
+    text: str = field(repr=False)
+
+
+async def create_key(
+    office: Office,
+    actor: str,
+    *,
+    user: str,
+    name: str | None = None,
+    budget: tuple[str, Money] | None = None,
+    models: tuple[str, ...] = (),
+    tags: tuple[str, ...] = (),
+    expires: str | None = None,
+    delivery: str = "auto",
+    is_service: bool = False,
+) -> NewKey:
+    """A new key of a user; `expires` is a length of time or a date."""
+    office.user(user)
+    if budget is not None and not is_window(budget[0]):
+        what = "Use hour, day, week, month, total, or a length like 24h."
+        raise InvalidRequest([Issue(("budget", "window"), what)])
+    key_id, text = new_key()
+    key = Key(
+        id=key_id,
+        user=user,
+        digest=digest(text),
+        name=name,
+        budget=budget,
+        models=models,
+        tags=tags,
+        delivery=delivery,
+        is_service=is_service,
+        created_at=office.clock.now(),
+        expires_at=None if expires is None else office.moment(expires, "expires"),
+    )
+    await _add(office, actor, "key.create", key)
+    return NewKey(key, text)
+
+
+async def revoke_key(office: Office, actor: str, key_id: str) -> Key:
+    """The key opens nothing from its next request on."""
+    key = office.key(key_id)
+    if key.revoked_at is not None:
+        return key
+    key = await office.ledger.change_key(key_id, {"revoked_at": office.clock.now()})
+    office.keyring.put_key(key)
+    await office.audit(actor, "key.revoke", key_id, {"user": key.user})
+    return key
+
+
+async def rotate_key(
+    office: Office, actor: str, key_id: str, overlap_ms: int
+) -> tuple[NewKey, Key]:
+    """A new key with the same settings, and the old one, which ends after the overlap.
+
+    A budget of the key's own begins anew with the new key: windows of a key are that key's.
+    """
+    old, now = office.key(key_id), office.clock.now()
+    if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
+        raise Conflict(f"The key {key_id} has ended already. Create a new one instead.")
+    new_id, text = new_key()
+    new = replace(old, id=new_id, digest=digest(text), created_at=now)
+    await _add(office, actor, "key.rotate", new)
+    ends = now + overlap_ms
+    if old.expires_at is None or old.expires_at > ends:
+        old = await office.ledger.change_key(key_id, {"expires_at": ends})
+        office.keyring.put_key(old)
+    return NewKey(new, text), old
+
+
+async def _add(office: Office, actor: str, act: str, key: Key) -> None:
+    await office.ledger.add_key(key)
+    office.keyring.put_key(key)
+    window, amount = key.budget or (None, None)
+    detail = {
+        "user": key.user,
+        "name": key.name,
+        "budget_usd": amount,
+        "per": window,
+        "models": key.models,
+        "tags": key.tags,
+        "expires_at": key.expires_at,
+        "is_service": key.is_service,
+    }
+    await office.audit(actor, act, key.id, detail)

@@ -1,0 +1,116 @@
+"""`/gateway/v1/admin/keys`: user keys. The answer to a creation or rotation is the only place where
+a key's text ever appears.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StrictBool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.administer import keys as verbs
+from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.forms import Form, read_form, read_query
+from gateway.api.reading import TAGS_MAX, is_tag
+from gateway.api.respond import json_response
+from gateway.api.shapes import Shape, key_shape, time_of
+from gateway.core.notation import Amount, Duration, Glob, Name
+
+MODELS_MAX = 100
+
+
+def _tag(value: str) -> str:
+    if not is_tag(value):
+        raise ValueError("a tag is of a-z 0-9 . _ - with up to 64 characters")
+    return value
+
+
+class Budget(Form):
+    """What a key may spend in a window."""
+
+    usd: Amount
+    window: str
+
+
+class NewKey(Form):
+    """A key to be."""
+
+    user: str
+    name: Name | None = None
+    budget: Budget | None = None
+    models: Annotated[tuple[Glob, ...], Field(max_length=MODELS_MAX)] = ()
+    tags: Annotated[
+        tuple[Annotated[str, AfterValidator(_tag)], ...], Field(max_length=TAGS_MAX)
+    ] = ()
+    expires: str | None = None
+    """A length of time like `30d`, or a date."""
+    delivery: Literal["auto", "json", "bytes"] = "auto"
+    service: StrictBool = False
+
+
+class Which(Form):
+    """Whose keys."""
+
+    user: str | None = None
+
+
+class Rotation(Form):
+    """How long the old key still opens doors."""
+
+    overlap: Duration = 86_400_000
+
+
+async def keys(request: Request) -> Response:
+    """All keys, those of one user, or a new one."""
+    office = office_of(request)
+    if request.method == "POST":
+        return await _create(request)
+    user = read_query(request, Which).user
+    if user is not None:
+        office.user(user)
+    return json_response({"keys": [key_shape(key) for key in office.keyring.keys(user)]})
+
+
+async def _create(request: Request) -> Response:
+    form = await read_form(request, NewKey)
+    made = await verbs.create_key(
+        office_of(request),
+        actor_of(request),
+        user=form.user,
+        name=form.name,
+        budget=None if form.budget is None else (form.budget.window, form.budget.usd),
+        models=form.models,
+        tags=form.tags,
+        expires=form.expires,
+        delivery=form.delivery,
+        is_service=form.service,
+    )
+    return json_response(_shown_once(made), 201)
+
+
+async def key(request: Request) -> Response:
+    """One key's settings."""
+    return json_response(key_shape(office_of(request).key(request.path_params["id"])))
+
+
+async def revoke(request: Request) -> Response:
+    """End a key now."""
+    key_id = request.path_params["id"]
+    return json_response(
+        key_shape(await verbs.revoke_key(office_of(request), actor_of(request), key_id))
+    )
+
+
+async def rotate(request: Request) -> Response:
+    """Replace a key by a new one with the same settings."""
+    form = await read_form(request, Rotation)
+    key_id = request.path_params["id"]
+    made, old = await verbs.rotate_key(office_of(request), actor_of(request), key_id, form.overlap)
+    replaced = {"replaces": old.id, "replaced_until": time_of(old.expires_at)}
+    return json_response({**_shown_once(made), **replaced}, 201)
+
+
+def _shown_once(made: verbs.NewKey) -> Shape:
+    return {"id": made.key.id, "key": made.text, "user": made.key.user}

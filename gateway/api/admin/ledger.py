@@ -1,0 +1,61 @@
+"""`/gateway/v1/admin/ledger` and `usage`: the entries, their proof, and who spent what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.admin.guard import office_of
+from gateway.api.forms import Form, Moment, PageSize, read_query, whole
+from gateway.api.respond import json_response
+from gateway.api.shapes import entry_shape, spend_shape
+
+
+class EntriesPage(Form):
+    """Which entries."""
+
+    after: Annotated[int, Field(ge=0), BeforeValidator(whole)] = 0
+    limit: PageSize = 1_000
+
+
+class SpendingQuestion(Form):
+    """Of what, and when: `since` is in, `until` is out."""
+
+    by: Literal["user", "team", "key", "model", "tag", "day"] = "user"
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+async def verification(request: Request) -> Response:
+    """Re-derive every balance from the entries, and compare."""
+    found = await office_of(request).ledger.verify()
+    return json_response(
+        {
+            "ok": found.is_sound,
+            "entries": found.entries,
+            "drift_usd": str(found.drift),
+            "problems": list(found.problems),
+        }
+    )
+
+
+async def entries(request: Request) -> Response:
+    """Entries, oldest first, a page at a time."""
+    page = read_query(request, EntriesPage)
+    shapes = []
+    async for entry in office_of(request).ledger.entries(page.after):
+        shapes.append(entry_shape(entry))
+        if len(shapes) == page.limit:
+            break
+    following = shapes[-1]["id"] if len(shapes) == page.limit else None
+    return json_response({"entries": shapes, "next": following})
+
+
+async def usage(request: Request) -> Response:
+    """Who spent what; of all time where nothing else is asked."""
+    asked = read_query(request, SpendingQuestion)
+    rows = await office_of(request).ledger.spend(asked.by, asked.since, asked.until)
+    return json_response({"usage": [spend_shape(row, asked.by) for row in rows]})

@@ -1,0 +1,25 @@
+"""`/gateway/v1/admin/teams`: the teams that the policy files name, their users and pools."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.administer import people
+from gateway.api.admin.guard import office_of
+from gateway.api.respond import json_response
+from gateway.api.shapes import standing_shape, team_shape
+
+
+async def teams(request: Request) -> Response:
+    """All teams."""
+    found = people.teams(office_of(request))
+    return json_response({"teams": [team_shape(name, *rest) for name, rest in found.items()]})
+
+
+async def team(request: Request) -> Response:
+    """One team, and how its pool stands."""
+    office, name = office_of(request), request.path_params["name"]
+    standings = await people.team_standings(office, name)
+    shape = team_shape(name, *people.teams(office)[name])
+    return json_response({**shape, "windows": [standing_shape(each) for each in standings]})

@@ -1,0 +1,98 @@
+"""`/gateway/v1/admin/users`: who may use the gateway, and what applies to each."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, StrictBool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.administer import people, rules
+from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.forms import Form, read_form
+from gateway.api.respond import json_response
+from gateway.api.shapes import key_shape, standing_shape, user_shape
+from gateway.core.notation import Name
+
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+
+
+def _email(value: str) -> str:
+    if not _EMAIL.fullmatch(value):
+        raise ValueError("it is no address like anna@example.org")
+    return value
+
+
+Email = Annotated[str, AfterValidator(_email)]
+
+
+class NewUser(Form):
+    """A user to be."""
+
+    name: Name
+    team: str | None = None
+    policy: str | None = None
+    email: Email | None = None
+
+
+class UserChanges(Form):
+    """What is to be different; a field that is absent stays, null removes."""
+
+    team: str | None = None
+    policy: str | None = None
+    email: Email | None = None
+    disabled: StrictBool | None = None
+
+
+async def users(request: Request) -> Response:
+    """All users, or a new one."""
+    office = office_of(request)
+    if request.method != "POST":
+        return json_response({"users": [user_shape(user) for user in office.keyring.users()]})
+    form = await read_form(request, NewUser)
+    user = await people.add_user(
+        office,
+        actor_of(request),
+        name=form.name,
+        team=form.team,
+        policy=form.policy,
+        email=form.email,
+    )
+    return json_response(user_shape(user), 201)
+
+
+async def user(request: Request) -> Response:
+    """One user with their keys; PATCH moves, disables and enables."""
+    office, actor = office_of(request), actor_of(request)
+    found = office.user(request.path_params["name"])
+    if request.method == "PATCH":
+        changes = (await read_form(request, UserChanges)).model_dump(exclude_unset=True)
+        disabled = changes.pop("disabled", None)
+        if changes:
+            found = await people.change_user(office, actor, found.name, changes)
+        if disabled is not None:
+            act = people.disable_user if disabled else people.enable_user
+            found = await act(office, actor, found.name)
+        return json_response(user_shape(found))
+    keys = [key_shape(key) for key in office.keyring.keys(found.name)]
+    return json_response({**user_shape(found), "keys": keys})
+
+
+async def user_policy(request: Request) -> Response:
+    """The rules that apply to a user, where each was written, and how their windows stand."""
+    office = office_of(request)
+    found = office.user(request.path_params["name"])
+    name = people.policy_name(office, found)
+    standings = await people.standings(office, found)
+    return json_response(
+        {
+            "user": found.name,
+            "team": found.team,
+            "policy": name,
+            "rules": office.rulebook.policies[name].model_dump(mode="json"),
+            "written_in": rules.written_in(office, name),
+            "windows": [standing_shape(standing) for standing in standings],
+        }
+    )

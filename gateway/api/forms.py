@@ -1,0 +1,72 @@
+"""Bodies and queries of the gateway's own doors: strict forms, every mistake named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.requests import Request
+
+from gateway.api.reading import read_object
+from gateway.core.errors import InvalidRequest, Issue
+from gateway.moments import read_moment
+
+FORM_BYTES_MAX = 64 * 1024
+"""No form here is longer than a page."""
+PAGE_MAX = 1_000
+F = TypeVar("F", bound="Form")
+
+
+class Form(BaseModel):
+    """What a request says; an unknown field is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+def whole(value: object) -> object:
+    """A number written in a query, as the number."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
+
+
+def _moment(value: object) -> int:
+    try:
+        return read_moment(str(value))
+    except ValueError as error:
+        raise ValueError(f"{value!r} is no date like 2026-12-31 and no time in RFC 3339") from error
+
+
+def _said(value: str) -> str:
+    if not value.strip():
+        raise ValueError("give a reason")
+    return value.strip()
+
+
+PageSize = Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(whole)]
+Moment = Annotated[int, BeforeValidator(_moment)]
+Why = Annotated[str, Field(max_length=1_000), AfterValidator(_said)]
+
+
+async def read_form(request: Request, form: type[F]) -> F:
+    """The body as the form asks for it; `InvalidRequest` with every mistake."""
+    return _filled(form, await read_object(request, FORM_BYTES_MAX))
+
+
+def read_query(request: Request, form: type[F]) -> F:
+    """The query as the form asks for it; what is given twice is a mistake."""
+    pairs = request.query_params.multi_items()
+    given = dict(pairs)
+    if len(given) != len(pairs):
+        raise InvalidRequest([Issue(("query",), "A parameter is given twice.")])
+    return _filled(form, given)
+
+
+def _filled(form: type[F], given: Mapping[str, Any]) -> F:
+    try:
+        return form.model_validate(given)
+    except ValidationError as error:
+        issues = [
+            Issue(tuple(found["loc"]), found["msg"].removeprefix("Value error, "), found["type"])
+            for found in error.errors(include_url=False, include_input=False)
+        ]
+        raise InvalidRequest(issues) from None

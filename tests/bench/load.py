@@ -1,0 +1,152 @@
+"""Sends one HTTP request over and over from a process of its own: `wrk` where it is installed,
+else a small generator over raw sockets. Any answer but 200 is an error, not a figure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httptools
+import uvloop
+
+ROOT = Path(__file__).parents[2]
+LOAD_CORE = 1
+"""The load runs on one core, what is measured on the other, where there are two."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is sent; `seconds` long over `connections` kept alive."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str = ""
+    connections: int = 32
+    seconds: float = 2.0
+
+
+class LoadFailed(Exception):
+    """Something else than 200 came back, or nothing."""
+
+
+def requests_per_second(request: Request) -> float:
+    """How many answers of 200 came back a second."""
+    return _by_wrk(request) if shutil.which("wrk") else _by_sockets(request)
+
+
+def generator() -> str:
+    """Which generator is used here."""
+    return "wrk" if shutil.which("wrk") else "the bench's own sockets"
+
+
+def _by_wrk(request: Request) -> float:
+    lines = [f"wrk.method = {json.dumps(request.method)}"]
+    lines += [f"wrk.body = {json.dumps(request.body)}"] if request.body else []
+    lines += [f"wrk.headers[{json.dumps(n)}] = {json.dumps(v)}" for n, v in request.headers.items()]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write("\n".join(lines))
+        script.flush()
+        command = ["wrk", "-t1", f"-c{request.connections}", f"-d{max(1, round(request.seconds))}"]
+        said = _run([*command, "-s", script.name, request.url], request)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    # wrk ends in the middle of answers; only those are cut, and they are counted as reads.
+    if found is None or "Non-2xx" in said or "connect 0" not in f"connect 0 {said}":
+        raise LoadFailed(said)
+    return float(found[1])
+
+
+def _by_sockets(request: Request) -> float:
+    said = _run([sys.executable, "-m", "tests.bench.load", json.dumps(asdict(request))], request)
+    return float(said)
+
+
+def _run(command: list[str], request: Request) -> str:
+    done = subprocess.run(
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=request.seconds + 30,
+        preexec_fn=lambda: pin(LOAD_CORE),
+    )
+    if done.returncode:
+        raise LoadFailed(done.stdout + done.stderr)
+    return done.stdout
+
+
+def pin(core: int) -> None:
+    """Keep this process on one core, where the system can and has more than one."""
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > 1:
+        os.sched_setaffinity(0, {core})
+
+
+class _Connection(asyncio.Protocol):
+    """One connection that asks again as soon as it is answered."""
+
+    def __init__(self, content: bytes, failed: asyncio.Future[None]) -> None:
+        self._content = content
+        self._failed = failed
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport: asyncio.Transport | None = None
+        self.answers = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.write(self._content)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() != 200:
+            self._fail(f"status {self._parser.get_status_code()}")
+            return
+        self.answers += 1
+        assert self._transport is not None
+        self._transport.write(self._content)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._fail(f"the connection ended: {error}")
+
+    def _fail(self, why: str) -> None:
+        if not self._failed.done():
+            self._failed.set_exception(LoadFailed(why))
+
+
+async def _send(request: Request) -> float:
+    parts = urlsplit(request.url)
+    body = request.body.encode()
+    fields = {"Host": parts.netloc, **request.headers}
+    fields |= {"Content-Length": str(len(body))} if body else {}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    content = f"{request.method} {parts.path} HTTP/1.1\r\n{head}\r\n".encode() + body
+    loop = asyncio.get_running_loop()
+    failed: asyncio.Future[None] = loop.create_future()
+    started = time.perf_counter()
+    connections = [
+        (await loop.create_connection(lambda: _Connection(content, failed), parts.hostname, port))[1]
+        for port in [parts.port or 80] * request.connections
+    ]
+    done, _ = await asyncio.wait([failed], timeout=request.seconds)
+    for future in done:
+        future.result()
+    return sum(each.answers for each in connections) / (time.perf_counter() - started)
+
+
+if __name__ == "__main__":
+    print(uvloop.run(_send(Request(**json.loads(sys.argv[1])))))

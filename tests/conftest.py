@@ -1,0 +1,24 @@
+"""What tests of several folders share: a gateway that real clients can talk to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway_process import GatewayProcess, with_rules
+from tests.simulator_process import SimulatorProcess
+
+VIDEO_SPEED = 80
+"""A video takes one or two seconds."""
+
+
+@pytest.fixture(scope="session")
+def gateway_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    """A running gateway that keeps completed videos, before a simulator without limits."""
+    folder = tmp_path_factory.mktemp("gateway-server")
+    with (
+        SimulatorProcess(speed=VIDEO_SPEED, window_scale=60, seed=1) as simulator,
+        GatewayProcess(folder, simulator, policies=with_rules(videos={"on_complete": "keep"})) as g,
+    ):
+        yield g

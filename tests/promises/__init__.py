@@ -1,0 +1,1 @@
+"""What the gateway promises, each promise shown on real processes, ports and kills."""

@@ -1,0 +1,61 @@
+"""The processes that promises are tried on; each file of tests shares one gateway and stand-in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.gateway_process import GatewayProcess, with_rules
+from tests.simulator_process import SimulatorProcess
+
+SEED = random.SystemRandom().randrange(2**32)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chance that a failed run tells how to repeat."""
+    print(f"seed {SEED}")
+    return random.Random(SEED)
+
+
+@pytest.fixture(scope="module")
+def fast_simulator() -> Iterator[SimulatorProcess]:
+    """Videos in well under a second, no limits."""
+    with SimulatorProcess(speed=300, seed=1, no_limits=True) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(fast_simulator: SimulatorProcess) -> Iterator[SimulatorProcess]:
+    """The shared stand-in, without faults before and after."""
+    fast_simulator.faults([])
+    yield fast_simulator
+    fast_simulator.faults([])
+
+
+@pytest.fixture(scope="module")
+def shared_gateway(
+    fast_simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """One gateway for a file of tests; it keeps completed videos and logs all there is."""
+    folder = tmp_path_factory.mktemp("gateway")
+    rules = with_rules(videos={"on_complete": "keep"}, quotes={"fresh": "1s"})
+    users = {"anna": None, "berta": None, "carla": None}
+    with GatewayProcess(folder, fast_simulator, policies=rules, users=users) as running:
+        yield running
+
+
+@pytest.fixture
+def gateway(shared_gateway: GatewayProcess, simulator: SimulatorProcess) -> GatewayProcess:
+    """The shared gateway before a stand-in without faults."""
+    del simulator
+    return shared_gateway
+
+
