@@ -30,6 +30,7 @@ from gateway.catalogues import CatalogueShelf
 from gateway.core.pacing import GateLimits
 from gateway.core.retry import Endpoint, Outcome
 from gateway.deliver import Deliveries
+from gateway.estimate import Estimator
 from gateway.gauges import Gauges
 from gateway.keyring import AdminKey, Keyring
 from gateway.metrics import Metrics
@@ -191,14 +192,19 @@ class Gateway:
         shelf = CatalogueShelf(venice, clock, settings.data_dir / "catalogue.json")
         quotes = QuoteBook(venice, clock, lambda: rules.current.rulebook.quotes)
         allowances = Allowances(clock, lambda: rules.current.rulebook)
+        estimator = Estimator(
+            quotes=quotes,
+            ledger=ledger,
+            clock=clock,
+            rules=lambda: rules.current,
+            catalogue=lambda: shelf.current,
+        )
         sending = Sending(
             ledger=ledger,
             upstream=venice,
             clock=clock,
             book=book,
-            quotes=quotes,
-            rules=lambda: rules.current,
-            catalogue=lambda: shelf.current,
+            estimator=estimator,
             spending=spending,
             allowances=allowances,
             metrics=metrics,
@@ -236,6 +242,7 @@ class Gateway:
             admin_key=AdminKey(administration_key(settings)),
             orders=orders,
             quotes=quotes,
+            estimator=estimator,
             shelf=shelf,
             deliveries=deliveries,
             allowances=allowances,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from gateway.book import JobBook
+from gateway.core.errors import Draining
 from gateway.core.job import Event, State
 from gateway.core.mp4 import BrokenVideo
 from gateway.metrics import Metrics
@@ -167,7 +168,7 @@ class Deliveries:
         """Delete Venice's copy, which nobody needs any more; True when it is gone."""
         try:
             reply = await self._ask_to_delete(job)
-        except (NoPlace, LinkRefused) as error:
+        except (NoPlace, LinkRefused, Draining) as error:
             _log.info("copy.kept", job=job.id, why=str(error) or type(error).__name__)
             return isinstance(error, LinkRefused)
         # 400 and 404: Venice has no such video, which is what is wanted.

@@ -272,6 +272,14 @@ class DatabaseRefused(Exception):
     """The database is not one this program may work on; the text says why."""
 
 
+class DatabaseLocked(DatabaseRefused):
+    """Another process works on this database; `owner` is what it says of itself, if anything."""
+
+    def __init__(self, path: Path, owner: str) -> None:
+        self.owner = owner
+        super().__init__(f"another process ({owner or 'unknown'}) works on {path}")
+
+
 class LedgerFailure(Exception):
     """The ledger could not write: the transaction did not happen."""
 

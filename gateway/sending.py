@@ -1,4 +1,4 @@
-"""One order's way to Venice: policy, quote, reserve, gate, send, attach.
+"""One order's way to Venice: estimate, reserve, gate, send, attach.
 
 Sending is durable before the first byte leaves, so that a crash tells never sent from unknown.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -17,7 +16,7 @@ from gateway.allowances import Allowances
 from gateway.book import JobBook
 from gateway.core.answers import REFUSALS, read_queue_answer
 from gateway.core.budget import Standing
-from gateway.core.catalogue import Catalogue, ModelFacts
+from gateway.core.catalogue import ModelFacts
 from gateway.core.errors import (
     BudgetExceeded,
     GatewayError,
@@ -29,13 +28,10 @@ from gateway.core.errors import (
 from gateway.core.job import Event, State
 from gateway.core.json_text import encode
 from gateway.core.keys import random_text
-from gateway.core.policy import Policy, check_job, check_price
-from gateway.core.pricing import JobFacts, job_facts
 from gateway.core.retry import NOT_ACCEPTED, Outcome
-from gateway.core.validation import check_queue_body
+from gateway.estimate import Estimate, Estimator
 from gateway.metrics import Metrics
 from gateway.orders import ClientGone, Flight, QueueRequest
-from gateway.policies import LoadedRules
 from gateway.ports import (
     AlreadyThere,
     Clock,
@@ -50,8 +46,6 @@ from gateway.ports import (
 )
 from gateway.quotes import (
     BUSY,
-    QuoteBook,
-    Quoted,
     organization_broke,
     retry_after,
     upstream_auth,
@@ -60,17 +54,6 @@ from gateway.spending import Spending
 
 JOB_ID_CHARACTERS = 22
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Priced:
-    """An order that policy allows and Venice has quoted."""
-
-    body: dict[str, Any]
-    facts: JobFacts
-    policy_name: str
-    policy: Policy
-    quoted: Quoted
 
 
 class Sending:
@@ -83,9 +66,7 @@ class Sending:
         upstream: Upstream,
         clock: Clock,
         book: JobBook,
-        quotes: QuoteBook,
-        rules: Callable[[], LoadedRules],
-        catalogue: Callable[[], Catalogue],
+        estimator: Estimator,
         spending: Spending,
         allowances: Allowances,
         metrics: Metrics,
@@ -95,9 +76,7 @@ class Sending:
         self._upstream = upstream
         self._clock = clock
         self._book = book
-        self._quotes = quotes
-        self._rules = rules
-        self._catalogue = catalogue
+        self._estimator = estimator
         self._spending = spending
         self._allowances = allowances
         self._metrics = metrics
@@ -109,17 +88,17 @@ class Sending:
         May be cancelled until the flight is committed, and then leaves nothing held.
         """
         request = flight.request
-        body, model = check_queue_body(request.body, self._catalogue())
+        body, model = self._estimator.check(request.body)
         self._spending.admit()
         name = request.caller.user.name
         self._allowances.refuse_failing(self._upstream.user_wait(name))
         self._allowances.take_order(request.caller, self._book.active(name))
-        priced = await self._price(request, body, model, flight.deadline)
-        job = await self._reserve(request, priced)
+        estimate = await self._estimate(request, body, model, flight.deadline)
+        job = await self._reserve(request, estimate, flight.deadline)
         flight.job_id = job.id
         try:
             reply = await self._upstream.queue(
-                priced.body,
+                estimate.body,
                 job.user,
                 flight.deadline,
                 before_sending=lambda: self._commit(flight, job),
@@ -136,45 +115,14 @@ class Sending:
 
     # before the money
 
-    async def _price(
+    async def _estimate(
         self, request: QueueRequest, body: dict[str, Any], model: ModelFacts, deadline: float
-    ) -> Priced:
-        rules = self._rules().rulebook
-        user = request.caller.user
-        name = rules.policy_name_for(user.policy, user.team)
-        policy = rules.policies[name]
-        worst = policy.reference_seconds(model.id)
-        facts = job_facts(body, model, reference_seconds_worst=worst)
-        refused = check_job(
-            policy,
-            model=model.id,
-            key_models=request.caller.key.models,
-            seconds=facts.seconds,
-            resolution=facts.resolution,
-            has_audio=facts.has_audio,
-        )
-        await self._obey(refused, policy, request, facts)
-        hold_until = min(deadline, self._clock.monotonic() + rules.venice.hold / 1000)
-        quoted = await self._quotes.quote(facts.quote_body, facts.quote_key, user.name, hold_until)
-        await self._obey(check_price(policy, model.id, quoted.price), policy, request, facts)
-        return Priced(body, facts, name, policy, quoted)
-
-    async def _obey(
-        self,
-        refused: PolicyRefused | None,
-        policy: Policy,
-        request: QueueRequest,
-        facts: JobFacts,
-    ) -> None:
-        if refused is None:
-            return
-        section = "models" if refused.rule == "models" else "job"
-        user = request.caller.user.name
-        if section in policy.observe:
-            _log.warning("policy.observed", rule=refused.rule, user=user, model=facts.model)
-            return
-        await self._keep_refusal(request, "POLICY_REFUSED", refused.rule, facts.model, None)
-        raise refused
+    ) -> Estimate:
+        try:
+            return await self._estimator.estimate(request.caller, body, model, deadline)
+        except PolicyRefused as refused:
+            await self._keep_refusal(request, "POLICY_REFUSED", refused.rule, model.id, None)
+            raise
 
     async def _keep_refusal(
         self, request: QueueRequest, code: str, rule: str, model: str, amount: Any
@@ -192,38 +140,27 @@ class Sending:
 
     # the money
 
-    async def _reserve(self, request: QueueRequest, priced: Priced) -> Job:
-        rules = self._rules()
+    async def _reserve(self, request: QueueRequest, estimate: Estimate, deadline: float) -> Job:
         caller = request.caller
-        limits = rules.rulebook.limits_for(
-            key_id=caller.key.id,
-            key_name=caller.key.name,
-            key_budget=caller.key.budget,
-            user=caller.user.name,
-            team=caller.user.team,
-            policy=priced.policy,
-            model=priced.facts.model,
-        )
         order = Order(
             id="job" + random_text(secrets.token_bytes(32), JOB_ID_CHARACTERS),
             caller=caller,
-            model=priced.facts.model,
+            model=estimate.model.id,
             body_digest=request.body_digest,
             idempotency_key=request.idempotency_key,
-            quote=priced.quoted.price,
-            limits=limits,
-            calendar=rules.rulebook.organization.calendar,
+            quote=estimate.quoted.price,
+            limits=estimate.limits,
+            calendar=estimate.rules.rulebook.organization.calendar,
             tags=tuple(dict.fromkeys((*caller.key.tags, *request.tags))),
-            policy=priced.policy_name,
-            policy_version=rules.version,
-            seconds=priced.facts.seconds,
-            resolution=priced.facts.resolution,
+            policy=estimate.policy_name,
+            policy_version=estimate.rules.version,
+            seconds=estimate.facts.seconds,
+            resolution=estimate.facts.resolution,
             upstream_key=self._upstream_key(),
         )
         held = await self._hold(order)
         if isinstance(held, Overrun):
-            await self._refuse_overrun(request, held.standing, priced)
-        assert not isinstance(held, Overrun)
+            raise await self._overrun(request, held.standing, estimate, deadline)
         for standing in held.observed:
             _log.warning("budget.observed", standing=str(standing), job=held.job.id)
         _log.info("reservation.held", job=held.job.id, user=held.job.user, usd=str(held.job.quote))
@@ -240,14 +177,16 @@ class Sending:
                 await self._release(held.job, asyncio.CancelledError())
             raise
 
-    async def _refuse_overrun(
-        self, request: QueueRequest, standing: Standing, priced: Priced
-    ) -> None:
-        price = priced.quoted.price
+    async def _overrun(
+        self, request: QueueRequest, standing: Standing, estimate: Estimate, deadline: float
+    ) -> BudgetExceeded:
+        """The refusal, kept, with a cheaper form of the order where one fits."""
+        price = estimate.quoted.price
         rule = f"{standing.limit.scope}.{standing.limit.window}"
         code = "API_KEY_USD_SPEND_LIMIT_EXCEEDED"
-        await self._keep_refusal(request, code, rule, priced.facts.model, price)
-        raise BudgetExceeded(standing, price)
+        await self._keep_refusal(request, code, rule, estimate.model.id, price)
+        cheaper = await self._estimator.cheaper(request.caller, estimate, deadline)
+        return BudgetExceeded(standing, price, cheaper.as_fields() if cheaper else None)
 
     async def _commit(self, flight: Flight, job: Job) -> None:
         """From here on the order may reach Venice, and its client cannot take it back."""

@@ -28,6 +28,8 @@ from gateway.sending import Sending
 TWIN_MS = 10 * 60_000
 """How long a lost answer waits for its client to come back."""
 IDEMPOTENCY_MS = 24 * 3_600_000
+NEWS_SECONDS = 0.02
+"""A copy of an order may overtake the news that the client of the first one has left."""
 ANSWER_SECONDS = 50.0
 """From the first byte to the answer: below the 60 s after which the strictest client gives up."""
 
@@ -125,6 +127,8 @@ class Orders:
     async def _join_twin(self, request: QueueRequest) -> QueueAnswer | None:
         """The answer of an identical request whose client left before having it, if any."""
         twin_key = (request.caller.key.id, request.body_digest)
+        if any(flight.presence.is_here for flight in self._flights.get(twin_key, ())):
+            await self._clock.sleep(NEWS_SECONDS)
         for flight in self._flights.get(twin_key, ()):
             if flight.is_committed and not flight.presence.is_here:
                 flight.presence = request.presence

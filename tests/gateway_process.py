@@ -229,8 +229,8 @@ class GatewayProcess:
         """Every sample at `/metrics`, by its name with labels."""
         with urllib.request.urlopen(f"{self.url}/metrics", timeout=10) as answer:
             text = answer.read().decode()
-        lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-        return {name: float(value) for name, _, value in lines if name}
+        samples = (line for line in text.splitlines() if not line.startswith("#"))
+        return {name: float(value) for name, _, value in (s.rpartition(" ") for s in samples)}
 
     def log(self) -> str:
         """All that it has written since the first start."""
@@ -246,7 +246,7 @@ class GatewayProcess:
         assert self._process is not None
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise RuntimeError(f"the gateway did not start: {self.log()[-2000:]}")
+                raise RuntimeError(f"no start: {self._process.returncode}, {self.log()[-2000:]}")
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:
                     if answer.status == 200:

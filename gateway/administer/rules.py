@@ -19,9 +19,14 @@ async def reload(office: Office, actor: str) -> LoadedRules:
 
 def written_in(office: Office, policy: str) -> dict[str, str]:
     """Where each value of a policy was written, as `file:line`, inherited ones too."""
-    prefix = ("policies", policy)
-    return {
-        ".".join(map(str, path[2:])): f"{place.file}:{place.line}"
+    sources = {
+        path[2:]: place
         for path, place in office.rules().sources.items()
-        if path[:2] == prefix and len(path) > 2
+        if path[:2] == ("policies", policy) and all(isinstance(part, str) for part in path)
+    }
+    sections = {path[:-1] for path in sources}
+    return {
+        ".".join(map(str, path)): f"{place.file}:{place.line}"
+        for path, place in sources.items()
+        if path not in sections
     }

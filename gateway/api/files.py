@@ -23,6 +23,10 @@ from gateway.ports import OpenVideo, StoreFailure
 
 CHUNK_BYTES = 512 * 2**10
 """What one slow reader holds in memory; with half as much, hot files are sent a tenth slower."""
+TURNS_TO_HEAR = 4
+"""Turns of the event loop until a failed write is heard of here: the write itself, the transport's
+callback, the server's event, the watcher. Waited for before the last piece, not after it: a client
+that leaves as soon as it has everything was served."""
 FILE_NAME_CHARACTERS_MAX = 100
 
 OnEnd = Callable[[bool], Awaitable[None]]
@@ -92,22 +96,25 @@ class VideoResponse:
         reaches_end = any(span.last == size - 1 for span in selection.spans)
         return await self._send_all(segments, receive, send) and reaches_end
 
-    async def _send_all(self, segments: Iterable[Segment], receive: Receive, send: Send) -> bool:
+    async def _send_all(self, segments: Sequence[Segment], receive: Receive, send: Send) -> bool:
         """Whether everything was handed over before the client was seen to leave."""
         leaving = asyncio.ensure_future(_disconnected(receive))
+        left = sum(map(len, segments))
         try:
             for piece in _pieces(segments):
+                left -= len(piece)
+                # What is sent to a lost connection is taken at once, until its loss is heard of.
+                for _ in range(1 if left else TURNS_TO_HEAR):
+                    await asyncio.sleep(0)
+                if leaving.done():
+                    return False
                 body = piece if isinstance(piece, bytes) else await self._read(piece)
                 await send({"type": "http.response.body", "body": body, "more_body": True})
                 # A server holds this until there is room again: only then is more read.
                 await send({"type": "http.response.body", "body": b"", "more_body": True})
-                if leaving.done():
-                    return False
-            # A disconnect wakes the server's `send` and the watcher together: let the watcher be
-            # first. Only then end the answer, after which every client is reported as gone.
-            await asyncio.sleep(0)
             if leaving.done():
                 return False
+            # Not earlier: when an answer is complete, a server reports every client as gone.
             await send({"type": "http.response.body"})
             return True
         finally:
@@ -119,6 +126,7 @@ class VideoResponse:
         if (cached := _read_cached(descriptor, span)) is not None:
             return cached
         try:
+            # Cancelled here, the thread may find the descriptor closed; nobody sees what it reads.
             found = await asyncio.to_thread(os.pread, descriptor, len(span), span.first)
         except OSError as error:
             raise StoreFailure(f"a stored video cannot be read: {error}") from error

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.api import probes
 from gateway.api.admin import routes as admin
-from gateway.api.own import media, videos
+from gateway.api.own import dry_run, jobs, me, media, usage, videos
 from gateway.api.venice import balance, complete, models, queue, quote, rate_limits, retrieve
 
 VENICE_DOORS = {
@@ -22,6 +22,13 @@ VENICE_DOORS = {
 }
 
 OWN_DOORS = {
+    "me": Route("/gateway/v1/me", me.me, methods=["GET"]),
+    "usage": Route("/gateway/v1/usage", usage.usage, methods=["GET"]),
+    "refusals": Route("/gateway/v1/refusals", usage.refusals, methods=["GET"]),
+    "jobs": Route("/gateway/v1/jobs", jobs.jobs, methods=["GET"]),
+    "job": Route("/gateway/v1/jobs/{id}", jobs.job, methods=["GET"]),
+    "job_links": Route("/gateway/v1/jobs/{id}/links", jobs.links, methods=["POST"]),
+    "dry_run": Route("/gateway/v1/dry-run", dry_run.dry_run, methods=["POST"]),
     "videos": Route("/gateway/v1/videos/{id}", videos.video, methods=["GET"]),
     "media": Route("/gateway/v1/media/{token}", media.media, methods=["GET", "DELETE"]),
 }

@@ -14,6 +14,7 @@ from gateway.catalogues import CatalogueShelf
 from gateway.core.links import compose_token, read_token
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
+from gateway.estimate import Estimator
 from gateway.gauges import Gauges
 from gateway.keyring import AdminKey, Keyring
 from gateway.metrics import Metrics
@@ -47,7 +48,11 @@ class Links:
 
     def of(self, job: Job) -> str:
         """The one link of a job, the same each time."""
-        token = compose_token(self.secret, job.id, job.created_at + LINK_MS)
+        return self.until(job, job.created_at + LINK_MS)
+
+    def until(self, job: Job, at: int) -> str:
+        """A link to a job's video that works until a moment."""
+        token = compose_token(self.secret, job.id, at)
         return f"{self.public_url}/gateway/v1/media/{token}"
 
     def job_id(self, token: str) -> str | None:
@@ -66,6 +71,7 @@ class Services:
     admin_key: AdminKey
     orders: Orders
     quotes: QuoteBook
+    estimator: Estimator
     shelf: CatalogueShelf
     deliveries: Deliveries
     allowances: Allowances

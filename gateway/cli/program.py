@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
 
-from gateway.cli import serve, simulate
+from gateway.cli import grant, job, key, ledger, policy, serve, simulate, spend, user
+from gateway.cli.reach import Refused, WrongUsage
 from gateway.settings import SettingsRefused
 
 app = typer.Typer(
@@ -17,12 +19,30 @@ app = typer.Typer(
 )
 app.command("serve")(serve.serve)
 app.command("simulate")(simulate.simulate)
+app.add_typer(user.teams, name="team")
+app.add_typer(user.app, name="user")
+app.add_typer(key.app, name="key")
+app.add_typer(grant.app, name="grant")
+app.add_typer(job.app, name="job")
+app.command("spend")(spend.spend)
+app.add_typer(ledger.app, name="ledger")
+app.add_typer(policy.app, name="policy")
 
 
 def main() -> None:
     """Run a command: exit 0 when done, 1 when refused or failed, 2 for wrong usage."""
     try:
         app()
-    except SettingsRefused as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (SettingsRefused, Refused) as error:
+        _end(f"error: {error}", 1)
+    except WrongUsage as error:
+        _end(f"error: {error}", 2)
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain at its end either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _end(text: str, status: int) -> None:
+    print(text, file=sys.stderr)
+    sys.exit(status)

@@ -140,17 +140,17 @@ class Standing:
     @property
     def ceiling(self) -> Money:
         """The limit with its grants."""
-        return self.limit.amount + self.granted
+        return Money(self.limit.amount.micros + self.granted.micros)
 
     @property
     def used(self) -> Money:
         """Everything that counts against the limit: settled, reserved and in doubt."""
-        return self.settled + self.reserved + self.in_doubt
+        return Money(self.settled.micros + self.reserved.micros + self.in_doubt.micros)
 
     @property
     def left(self) -> Money:
         """What may still be reserved; negative where a limit was lowered under what is spent."""
-        return self.ceiling - self.used
+        return Money(self.ceiling.micros - self.used.micros)
 
     def __str__(self) -> str:
         return (
@@ -165,10 +165,11 @@ def overruns(standings: Iterable[Standing], price: Money) -> list[Standing]:
     The order is key, user, team, organization, and within a scope the one with least left. A
     limit of zero forbids, a free job included.
     """
-    over = [s for s in standings if s.used + price > s.ceiling or not s.ceiling]
+    over = [s for s in standings if s.left.micros < price.micros or not s.ceiling]
     return sorted(over, key=lambda s: (SCOPE_ORDER.index(s.limit.scope), s.left))
 
 
 def least_left(standings: Sequence[Standing], price: Money) -> Money | None:
     """What remains after `price` in the tightest window; None where no limit applies."""
-    return min((s.left - price for s in standings), default=None)
+    least = min((s.left.micros for s in standings), default=None)
+    return None if least is None else Money(least - price.micros)

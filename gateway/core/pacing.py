@@ -226,11 +226,6 @@ class Pacing:
         failed = sum(1 for _, who in self._failures if who == user)
         return failed + self._in_flight[user]
 
-    def user_budget(self, user: str, now: float) -> int:
-        """Failures that one user may still cause."""
-        self._forget(now)
-        return self.limits.failures_per_user - self._risk(user)
-
     def failure_budget(self, now: float) -> int:
         """Failures that may still happen before the gateway stops sending."""
         self._forget(now)
@@ -283,29 +278,3 @@ class Pacing:
 
 def _forgotten_at(started: float) -> float:
     return started + WINDOW_SECONDS + SLACK_SECONDS
-
-
-class Blame:
-    """Refusals that users brought on themselves, in the last 30 s: bad or moderated orders.
-
-    Failures of Venice's own hold everybody back at the gate; these hold back one user alone.
-    """
-
-    def __init__(self) -> None:
-        self._refused: dict[str, deque[float]] = {}
-
-    def add(self, user: str, now: float) -> None:
-        """Count one refusal."""
-        self._refused.setdefault(user, deque()).append(now)
-
-    def wait(self, user: str, limit: int, now: float) -> float:
-        """Seconds until a user who has had `limit` refusals may order again; else 0."""
-        refused = self._refused.get(user)
-        if refused is None:
-            return 0.0
-        while refused and refused[0] <= now - FAILURE_SECONDS:
-            refused.popleft()
-        if not refused:
-            del self._refused[user]
-            return 0.0
-        return refused[-limit] + FAILURE_SECONDS - now if len(refused) >= limit else 0.0

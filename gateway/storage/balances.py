@@ -8,16 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
+from functools import lru_cache
 
-from gateway.core.budget import (
-    Calendar,
-    Limit,
-    Scope,
-    Span,
-    Standing,
-    rolling_seconds,
-    window_at,
-)
+from gateway.core import budget
+from gateway.core.budget import Calendar, Limit, Scope, Span, Standing, window_at
 from gateway.core.money import ZERO, Money
 from gateway.core.movement import Movement
 from gateway.core.policy import ORGANIZATION_NAME
@@ -36,29 +30,37 @@ _MOVE = (
     "WHERE scope = ? AND id = ? AND ends_at > ? AND starts_at <= ? "
     "AND (models = '*' OR ? GLOB models)"
 )
+WINDOWS_REMEMBERED = 1_024
+"""Far more words for windows than any organization's policies have."""
 
 Sums = tuple[int, int, int]
+Reader = sqlite3.Connection | sqlite3.Cursor
+"""Either reads; a connection makes a cursor for each statement, which a reservation can spare."""
+
+rolling_seconds = lru_cache(WINDOWS_REMEMBERED)(budget.rolling_seconds)
+"""Asked for each window of each reservation, of the same few words."""
 
 
 class Spans:
     """Windows as spans, remembered while the moment stays inside them."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, Calendar], Span] = {}
+        self._calendar = Calendar()
+        self._known: dict[str, Span] = {}
 
     def at(self, window: str, at: int, calendar: Calendar) -> Span:
         """The span of a window at a moment."""
         if rolling_seconds(window) is not None:
             return window_at(window, at, calendar)
-        known = self._known.get((window, calendar))
+        if calendar != self._calendar:
+            self._calendar, self._known = calendar, {}
+        known = self._known.get(window)
         if known is None or not known.holds(at):
-            known = self._known[window, calendar] = window_at(window, at, calendar)
+            known = self._known[window] = window_at(window, at, calendar)
         return known
 
 
-def derive(
-    connection: sqlite3.Connection, scope: Scope, scope_id: str, span: Span, models: str
-) -> Sums:
+def derive(reader: Reader, scope: Scope, scope_id: str, span: Span, models: str) -> Sums:
     """The sums over jobs themselves."""
     column = SCOPE_COLUMNS.get(scope)
     whose = f"AND {column} = ?" if column else ""
@@ -66,7 +68,7 @@ def derive(
     values: list[object] = [span.start, span.end]
     values += [scope_id] if column else []
     values += [] if models == "*" else [models]
-    row = connection.execute(
+    row = reader.execute(
         "SELECT coalesce(sum(reserved), 0), coalesce(sum(in_doubt), 0), coalesce(sum(settled), 0) "
         f"FROM jobs WHERE created_at >= ? AND created_at < ? {whose} {which}",
         values,
@@ -74,43 +76,54 @@ def derive(
     return (row[0], row[1], row[2])
 
 
-def sums_of(connection: sqlite3.Connection, limit: Limit, span: Span, *, keep: bool) -> Sums:
+def sums_of(reader: Reader, limit: Limit, span: Span, *, keep: bool) -> Sums:
     """How much of a limit's window is reserved, in doubt and settled.
 
     With `keep`, a balance that does not exist yet comes to be, and moves from then on.
     """
     if rolling_seconds(limit.window) is not None:
-        return derive(connection, limit.scope, limit.id, span, limit.models)
-    key = (limit.scope, limit.id, span.end, span.start, limit.models)
-    row: Sums | None = connection.execute(_READ, key).fetchone()
+        return derive(reader, limit.scope, limit.id, span, limit.models)
+    # SQLite takes a plain text at once; any other type it first asks to adapt itself.
+    key = (str(limit.scope), limit.id, span.end, span.start, limit.models)
+    row: Sums | None = reader.execute(_READ, key).fetchone()
     if row is not None:
         return row
-    derived = derive(connection, limit.scope, limit.id, span, limit.models)
+    derived = derive(reader, limit.scope, limit.id, span, limit.models)
     if keep:
-        connection.execute("INSERT INTO balances VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *derived))
+        reader.execute("INSERT INTO balances VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *derived))
     return derived
 
 
-def standing(
-    connection: sqlite3.Connection, limit: Limit, span: Span, at: int, *, keep: bool
-) -> Standing:
-    """How a limit stands at a moment; with `keep`, its balance comes to be if it is not there."""
-    reserved, in_doubt, settled = sums_of(connection, limit, span, keep=keep)
-    return Standing(
-        limit=limit,
-        span=span,
-        settled=Money(settled),
-        reserved=Money(reserved),
-        in_doubt=Money(in_doubt),
-        granted=_granted(connection, limit, at),
-        resets_at=_resets_at(connection, limit, span),
-    )
+def standings(
+    connection: sqlite3.Connection,
+    limits: Sequence[Limit],
+    spans: Sequence[Span],
+    at: int,
+    *,
+    keep: bool,
+) -> list[Standing]:
+    """How limits stand at a moment; with `keep`, balances that are not there come to be."""
+    cursor = connection.cursor()
+    any_grants = cursor.execute("SELECT 1 FROM grants LIMIT 1").fetchone() is not None
+    found = []
+    for limit, span in zip(limits, spans, strict=True):
+        reserved, in_doubt, settled = sums_of(cursor, limit, span, keep=keep)
+        found.append(
+            Standing(
+                limit,
+                span,
+                settled=Money(settled),
+                reserved=Money(reserved),
+                in_doubt=Money(in_doubt),
+                granted=_granted(cursor, limit, at) if any_grants else ZERO,
+                resets_at=_resets_at(cursor, limit, span),
+            )
+        )
+    return found
 
 
-def _granted(connection: sqlite3.Connection, limit: Limit, at: int) -> Money:
-    if connection.execute("SELECT 1 FROM grants LIMIT 1").fetchone() is None:
-        return ZERO
-    row = connection.execute(
+def _granted(reader: Reader, limit: Limit, at: int) -> Money:
+    row = reader.execute(
         "SELECT coalesce(sum(amount), 0) FROM grants WHERE scope = ? AND scope_id = ? "
         "AND window IN (?, 'all') AND created_at <= ? AND until > ? AND revoked_at IS NULL",
         (limit.scope, limit.id, limit.window, at, at),
@@ -118,7 +131,7 @@ def _granted(connection: sqlite3.Connection, limit: Limit, at: int) -> Money:
     return Money(row[0])
 
 
-def _resets_at(connection: sqlite3.Connection, limit: Limit, span: Span) -> int | None:
+def _resets_at(reader: Reader, limit: Limit, span: Span) -> int | None:
     """When a window has room again for sure: its end, or when its oldest job leaves it."""
     if limit.window == "total":
         return None
@@ -128,7 +141,7 @@ def _resets_at(connection: sqlite3.Connection, limit: Limit, span: Span) -> int 
     column = SCOPE_COLUMNS.get(limit.scope)
     whose = f"AND {column} = ?" if column else ""
     values = [span.start, *([limit.id] if column else [])]
-    row = connection.execute(
+    row = reader.execute(
         f"SELECT min(created_at) FROM jobs WHERE created_at >= ? AND holding <> 'released' {whose}",
         values,
     ).fetchone()
@@ -145,7 +158,8 @@ def move(
     """Add a movement to every balance the job belongs to."""
     amounts = (change.reserved.micros, change.in_doubt.micros, change.settled.micros)
     connection.executemany(
-        _MOVE, [(*amounts, scope, who, created_at, created_at, model) for scope, who in scopes]
+        _MOVE,
+        [(*amounts, str(scope), who, created_at, created_at, model) for scope, who in scopes],
     )
 
 

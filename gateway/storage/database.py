@@ -7,17 +7,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from gateway.ports import DatabaseRefused
+from gateway.ports import DatabaseLocked, DatabaseRefused
 from gateway.storage.migrate import migrate
 from gateway.storage.writer import connect
-
-
-class DatabaseLocked(DatabaseRefused):
-    """Another process works on this database."""
-
-    def __init__(self, path: Path, owner: str) -> None:
-        self.owner = owner
-        super().__init__(f"another process ({owner or 'unknown'}) works on {path}")
 
 
 class FileLock:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.budget import Calendar, Limit, Standing, least_left, overruns
+from gateway.core.budget import Calendar, Limit, Span, Standing, least_left, overruns
 from gateway.core.job import Entry, Event, Holding, State, next_state
 from gateway.core.money import Money
 from gateway.core.movement import Amounts, Movement, movement
@@ -49,12 +49,8 @@ class Transactions:
         """Hold an order's quote in every window it touches, or in none."""
         at = self.ledger_time(at)
         self._free_old_idempotency_key(connection, order, at)
-        standings = [
-            balances.standing(
-                connection, limit, self._spans.at(limit.window, at, order.calendar), at, keep=True
-            )
-            for limit in order.limits
-        ]
+        spans = self._spans_of(order.limits, order.calendar, at)
+        standings = balances.standings(connection, order.limits, spans, at, keep=True)
         enforced = [s for s in standings if not s.limit.only_observed]
         over = overruns(enforced, order.quote)
         if over:
@@ -75,12 +71,11 @@ class Transactions:
     ) -> list[Standing]:
         """How limits stand at a moment, without making balances."""
         at = max(self._last_at, at)
-        return [
-            balances.standing(
-                connection, limit, self._spans.at(limit.window, at, calendar), at, keep=False
-            )
-            for limit in limits
-        ]
+        spans = self._spans_of(limits, calendar, at)
+        return balances.standings(connection, limits, spans, at, keep=False)
+
+    def _spans_of(self, limits: Sequence[Limit], calendar: Calendar, at: int) -> list[Span]:
+        return [self._spans.at(limit.window, at, calendar) for limit in limits]
 
     def _free_old_idempotency_key(
         self, connection: sqlite3.Connection, order: Order, at: int
@@ -141,7 +136,7 @@ class Transactions:
             _INSERT_ENTRY,
             (
                 job.id,
-                change.kind,
+                str(change.kind),
                 at,
                 change.reserved.micros,
                 change.in_doubt.micros,
@@ -204,8 +199,8 @@ def _insert_job(connection: sqlite3.Connection, job: Job) -> None:
                 job.key_id,
                 job.team,
                 job.model,
-                job.state,
-                job.holding,
+                str(job.state),
+                str(job.holding),
                 job.quote.micros,
                 job.reserved.micros,
                 None if job.remaining is None else job.remaining.micros,

@@ -165,7 +165,13 @@ class VeniceClient:
         async with AsyncExitStack() as stack:
             answer: Reply | VideoReply = Reply(Outcome.NEVER_ARRIVED)
             for url in destination.urls():
-                request = self._link_request(client, destination, method, url)
+                request = client.build_request(
+                    method,
+                    url,
+                    headers={"Host": destination.host_header},
+                    timeout=self._timeouts(self._limits.body.stall_seconds),
+                    extensions={"sni_hostname": destination.host},
+                )
                 due = _now() + self._limits.answer_seconds
                 attempt = self._answered(
                     client, request, due, is_video, json_is_due=method != "DELETE"
@@ -196,17 +202,6 @@ class VeniceClient:
             ),
         )
         return request, client
-
-    def _link_request(
-        self, client: httpx.AsyncClient, destination: Destination, method: str, url: str
-    ) -> httpx.Request:
-        return client.build_request(
-            method,
-            url,
-            headers={"Host": destination.host_header},
-            timeout=self._timeouts(self._limits.body.stall_seconds),
-            extensions={"sni_hostname": destination.host},
-        )
 
     def _timeouts(self, quiet: float) -> httpx.Timeout:
         connect = self._limits.connect_seconds

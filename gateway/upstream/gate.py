@@ -7,7 +7,6 @@ It sends nothing, and after `close` lets nobody through.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -109,24 +108,19 @@ class Gate:
         """
         origin = self._clock.monotonic()
         rows = sorted(calls, key=lambda call: call.at)
-        left = Counter((c.call_class, c.user, c.at) for c in rows if c.failed_at is None)
-        started = [(c.call_class, c.at) for c in rows if c.failed_at is None]
-        failures = []
-        for call in rows:
-            if call.failed_at is None:
-                continue
-            failures.append((call.failed_at, call.user))
-            key = (call.call_class, call.user, call.at)
-            if left[key]:
-                left[key] -= 1
-            else:
-                started.append((call.call_class, call.at))
+        left = {(c.call_class, c.user, c.at) for c in rows if c.failed_at is None}
+        started = [
+            (call.call_class, call.at)
+            for call in rows
+            if call.failed_at is None or (call.call_class, call.user, call.at) not in left
+        ]
+        failures = [(call.failed_at, call.user) for call in rows if call.failed_at is not None]
 
         def then(at: int) -> float:
             return origin - max(0, now - at) / 1000
 
         self._pacing.recall(
-            [(c, then(at)) for c, at in sorted(started, key=lambda pair: pair[1])],
+            [(call_class, then(at)) for call_class, at in started],
             [(then(at), user) for at, user in sorted(failures)],
         )
 
@@ -211,10 +205,6 @@ class Gate:
     def failure_budget(self) -> int:
         """Failures that may still happen within 30 s before the gate holds everybody."""
         return self._pacing.failure_budget(self._clock.monotonic())
-
-    def is_silent(self) -> bool:
-        """Whether Venice blocks the key."""
-        return self._pacing.is_silent(self._clock.monotonic())
 
     async def _granted(self, call_class: CallClass, user: str, deadline: float) -> Ticket:
         if self.is_closed:

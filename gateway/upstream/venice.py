@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
+from gateway.core.blame import Blame
 from gateway.core.errors import Draining
-from gateway.core.pacing import Blame
 from gateway.core.retry import (
     Endpoint,
     GiveUp,

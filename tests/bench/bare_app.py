@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 
 import uvicorn
 from starlette.applications import Starlette
@@ -38,4 +37,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from pathlib import Path
 
 from gateway.storage.writer import GROUP_MAX, connect
 
-_SCHEMA = (
-    "CREATE TABLE balances (name TEXT PRIMARY KEY, used INTEGER NOT NULL) STRICT, WITHOUT ROWID",
-    "CREATE TABLE jobs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT, quote "
-    "INTEGER) STRICT",
-    "CREATE TABLE entries (id INTEGER PRIMARY KEY, job TEXT, at INTEGER, reserved INTEGER) STRICT",
-)
+_SCHEMA = """
+CREATE TABLE balances (name TEXT PRIMARY KEY, used INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE jobs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT, quote INTEGER)
+    STRICT;
+CREATE TABLE entries (id INTEGER PRIMARY KEY, job TEXT, at INTEGER, reserved INTEGER) STRICT;
+"""
 _MOVE = "UPDATE balances SET used = used + ? WHERE name = ? AND used + ? <= ?"
 LIMIT = 10**15
 
@@ -31,8 +30,7 @@ class BareWriter:
 
     def __init__(self, path: Path, balances: set[str]) -> None:
         self._connection = connect(path)
-        for statement in _SCHEMA:
-            self._connection.execute(statement)
+        self._connection.executescript(_SCHEMA)
         self._connection.executemany(
             "INSERT INTO balances VALUES (?, 0)", [(name,) for name in sorted(balances)]
         )

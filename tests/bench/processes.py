@@ -25,7 +25,7 @@ from gateway.core.keys import digest, parse
 from gateway.ports import Key, User
 from gateway.secret_files import new_key
 from gateway.storage.ledger_sqlite import SqliteLedger
-from tests.bench.load import ROOT, pin
+from tests.bench.load import ROOT, on_core
 from tests.simulator_process import SimulatorProcess
 
 SERVED_CORE = 0
@@ -79,7 +79,11 @@ def gateway(folder: Path) -> Iterator[Running]:
     with SimulatorProcess(no_limits=True, video_bytes_min=VIDEO_BYTES) as simulator:
         simulator.faults(
             [
-                {"endpoint": "queue", "outcome": "ready_now", "match": {"prompt_contains": "at once"}},
+                {
+                    "endpoint": "queue",
+                    "outcome": "ready_now",
+                    "match": {"prompt_contains": "at once"},
+                },
                 {"endpoint": "queue", "outcome": {"kind": "completed", "execution_seconds": 86400}},
             ]
         )
@@ -186,14 +190,10 @@ def nginx(folder: Path, file: Path) -> Iterator[str]:
 def _process(
     command: Sequence[str], folder: Path, environ: dict[str, str]
 ) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command,
-        cwd=folder,
-        env=environ,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: pin(SERVED_CORE),
-    )
+    with on_core(SERVED_CORE):
+        process = subprocess.Popen(
+            command, cwd=folder, env=environ, stdout=subprocess.PIPE, text=True
+        )
     try:
         yield process
     finally:

@@ -57,14 +57,16 @@ def compare_videos(running: processes.Running, turns: int, seconds: float) -> Co
 
     url = f"{running.url}/api/v1/video/retrieve"
     own = Request(url, "POST", running.headers(), body, READERS, seconds)
-    with TemporaryDirectory(prefix="bench-nginx-") as folder:
-        with processes.nginx(Path(folder), file) as bare_url:
-            bare = Request(bare_url, connections=READERS, seconds=seconds)
-            return compare(
-                f"a stored video of {megabytes:.1f} MB",
-                "MB/s",
-                lambda: fetch(own),
-                lambda: fetch(bare),
-                turns=turns,
-                goal=None,
-            )
+    with (
+        TemporaryDirectory(prefix="bench-nginx-") as folder,
+        processes.nginx(Path(folder), file) as bare_url,
+    ):
+        bare = Request(bare_url, connections=READERS, seconds=seconds)
+        return compare(
+            f"a stored video of {megabytes:.1f} MB",
+            "MB/s",
+            lambda: fetch(own),
+            lambda: fetch(bare),
+            turns=turns,
+            goal=None,
+        )

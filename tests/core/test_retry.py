@@ -7,7 +7,7 @@ from email.utils import format_datetime
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.core.retry import (
@@ -86,6 +86,7 @@ def test_only_what_the_table_allows_is_sent_again(
         assert decision.reason is outcome
 
 
+@settings(deadline=None)
 @given(
     outcomes,
     st.integers(1, 10),
@@ -109,6 +110,7 @@ def test_an_order_that_may_have_arrived_is_never_sent_again(
         assert decision == GiveUp(outcome)
 
 
+@settings(deadline=None)
 @given(endpoints, outcomes, st.integers(1, 10), st.none() | st.floats(1, 60), seconds)
 def test_a_retry_waits_at_least_as_told_and_fits_the_deadline(
     endpoint: Endpoint, outcome: Outcome, attempt: int, wait: float | None, left: float
@@ -203,6 +205,7 @@ def test_a_stated_wait_is_read_in_every_form_and_clamped(
     assert stated_wait(headers, NOW) == wait
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["retry-after", "x-ratelimit-resets", "x-ratelimit-reset-requests"]),
@@ -218,6 +221,7 @@ def test_no_text_makes_the_wait_shorter_than_a_second_or_longer_than_a_minute(
     assert 1.0 <= wait <= 60.0
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=300))
 def test_retries_stay_within_their_share_of_any_minute(steps: list[tuple[float, bool]]) -> None:
     share = RetryShare()

@@ -55,6 +55,10 @@ class Client:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return await self._http.post(f"/api/v1/video/{door}", json=body, headers=named)
 
+    async def request(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        """Any method, any path."""
+        return await self._http.request(method, path, json=body)
+
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """Any path."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -167,12 +171,10 @@ def problems(answer: httpx.Response) -> list[str]:
         body = answer.json()
     except ValueError:
         return [f"no JSON: {answer.content[:80]!r}"]
-    found = []
     if not isinstance(body, dict):
         return ["no object"]
-    for name in ("error", "message", "code", "source"):
-        if name not in body:
-            found.append(f"no {name}")
+    needed = ("error", "message", "code", "source")
+    found = [f"no {name}" for name in needed if name not in body]
     if isinstance(body.get("error"), str) and body["error"] != body.get("message"):
         found.append("error and message differ")
     if body.get("source") not in ("gateway", "venice"):

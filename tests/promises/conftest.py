@@ -57,5 +57,3 @@ def gateway(shared_gateway: GatewayProcess, simulator: SimulatorProcess) -> Gate
     """The shared gateway before a stand-in without faults."""
     del simulator
     return shared_gateway
-
-

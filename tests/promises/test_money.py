@@ -115,4 +115,3 @@ async def test_what_the_ledger_settled_is_what_the_upstream_charged(
     assert settled(gateway) - spent_before == charged - returned
     assert returned == 3 * PRICE
     assert_books_balance(gateway)
-

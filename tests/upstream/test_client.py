@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-import socket
-import ssl
+import tracemalloc
 import zlib
 from asyncio import StreamReader, StreamWriter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -20,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from gateway.core.retry import Endpoint, Outcome
-from gateway.ports import Reply
+from gateway.upstream.bodies import JsonBody, UnreadableBody
 from gateway.upstream.client import VeniceClient
-from gateway.upstream.limits import BodyLimits, ClientLimits
+from tests.upstream.clients import BILLING_KEY, KEY, OK_JSON, QUICK, asked, client_of
 from tests.upstream.raw_server import (
     Behaviour,
     RawServer,
@@ -35,49 +31,6 @@ from tests.upstream.raw_server import (
     saying,
     trickling,
 )
-
-KEY = "canary-organization-key"
-BILLING_KEY = "canary-billing-key"
-CERTIFICATE = Path(__file__).with_name("certificate.pem")
-BODY = BodyLimits(json_bytes_max=64 * 1024)
-PATIENT = ClientLimits(body=BODY)
-QUICK = ClientLimits(
-    connect_seconds=0.15, answer_seconds=0.15, queue_seconds=0.2, quiet_seconds=0.15, body=BODY
-)
-"""For servers that never finish; the others get all the time they want."""
-OK_JSON = answer("200 OK", b'{"quote": 0.085}', "Content-Type: application/json")
-
-
-TLS = ssl.create_default_context(cafile=CERTIFICATE)
-
-
-@asynccontextmanager
-async def client_of(url: str, limits: ClientLimits = PATIENT) -> AsyncIterator[VeniceClient]:
-    key, billing_key = SecretStr(KEY), SecretStr(BILLING_KEY)
-    client = VeniceClient(url, key, billing_key=billing_key, limits=limits, tls=TLS)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def asked(
-    behave: Behaviour, endpoint: Endpoint = Endpoint.QUOTE, limits: ClientLimits = PATIENT
-) -> Reply:
-    async with raw_server(behave) as server, client_of(server.url, limits) as client:
-        return await client.send(endpoint, "POST", f"/video/{endpoint}", {"model": "m"})
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def server_tls() -> ssl.SSLContext:
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(CERTIFICATE)
-    return tls
 
 
 async def test_a_call_carries_key_and_body_and_brings_the_document_back() -> None:
@@ -207,115 +160,24 @@ async def test_a_packed_answer_is_unpacked_within_its_limit(
     assert (await asked(behave)).outcome is outcome
 
 
+def test_a_bomb_is_never_unpacked_whole() -> None:
+    bomb = gzip.compress(bytes(50_000_000), 1)
+    body = JsonBody("gzip", 100_000)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UnreadableBody):
+            body.feed(bomb)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
+
+
 async def test_a_caller_may_shorten_the_limit_of_a_call() -> None:
     async with raw_server(saying(60.0)) as server, client_of(server.url) as client:
         async with asyncio.timeout(5):
             reply = await client.send(Endpoint.MODELS, "GET", "/models", seconds=0.1)
     assert reply.outcome is Outcome.LOST
-
-
-async def test_nobody_listening_means_never_arrived() -> None:
-    async with client_of(f"http://127.0.0.1:{closed_port()}/api/v1") as client:
-        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
-    assert reply.outcome is Outcome.NEVER_ARRIVED
-    assert reply.status is None
-
-
-@pytest.mark.parametrize("greeting", [(b"HTTP/1.1 400 Bad\r\n\r\n",), (60.0,)])
-async def test_no_tls_means_never_arrived(greeting: tuple[bytes | float, ...]) -> None:
-    async def behave(server: RawServer, reader: StreamReader, writer: StreamWriter) -> None:
-        await reader.read(1)
-        for part in greeting:
-            if isinstance(part, bytes):
-                writer.write(part)
-            else:
-                await asyncio.sleep(part)
-
-    async with (
-        raw_server(behave) as server,
-        client_of(server.url.replace("http", "https"), QUICK) as client,
-    ):
-        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
-    assert reply.outcome is Outcome.NEVER_ARRIVED
-
-
-@pytest.mark.parametrize("is_trusted", [False, True])
-async def test_an_order_goes_only_to_a_host_that_somebody_vouches_for(
-    is_trusted: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if is_trusted:
-        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
-    async with raw_server(saying(OK_JSON), server_tls()) as server:
-        client = VeniceClient(f"https://localhost:{server.port}/api/v1", SecretStr(KEY))
-        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
-        await client.close()
-    assert reply.outcome is (Outcome.OK if is_trusted else Outcome.NEVER_ARRIVED)
-    assert len(server.requests) == is_trusted
-
-
-async def test_orders_never_ride_on_a_used_connection() -> None:
-    async with raw_server(keeping(OK_JSON)) as server, client_of(server.url) as client:
-        for _ in range(3):
-            await client.send(Endpoint.QUOTE, "POST", "/video/quote", {})
-        assert server.connections == 1
-        for _ in range(3):
-            await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
-        assert server.connections == 4
-
-
-async def test_no_cookie_is_sent_back() -> None:
-    cookie = answer("200 OK", b"{}", "Set-Cookie: a=b; Path=/", "Set-Cookie: ;;;=\x01")
-    async with raw_server(keeping(cookie)) as server, client_of(server.url) as client:
-        for _ in range(2):
-            assert (await client.send(Endpoint.MODELS, "GET", "/models")).is_ok
-    assert b"cookie" not in server.requests[1].lower()
-
-
-async def test_a_cancelled_call_hangs_up() -> None:
-    behave = trickling(head("200 OK", "Content-Length: 9000000"), b" ", 0.01)
-    async with raw_server(behave) as server, client_of(server.url, ClientLimits()) as client:
-        call = asyncio.ensure_future(client.send(Endpoint.QUOTE, "POST", "/video/quote", {}))
-        async with asyncio.timeout(5):
-            await server.was_asked.wait()
-            call.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await call
-            await server.closed_by_client.wait()
-
-
-async def test_a_proxy_that_opens_no_tunnel_means_never_arrived(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for behave in (saying(), saying(answer("502 Bad Gateway")), saying(60.0)):
-        async with raw_server(behave) as proxy:
-            monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-            async with client_of("https://venice.test/api/v1", QUICK) as client:
-                reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
-            assert proxy.requests[0].startswith(b"CONNECT venice.test:443 ")
-        assert reply.outcome is Outcome.NEVER_ARRIVED
-
-
-async def test_what_was_sent_through_a_proxy_and_lost_is_lost(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    async def tunnel(server: RawServer, reader: StreamReader, writer: StreamWriter) -> None:
-        await read_request(server, reader)
-        writer.write(head("200 Connected"))
-        await writer.start_tls(server_tls())
-        await read_request(server, reader)
-
-    async with raw_server(tunnel) as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
-        async with client_of("https://venice.test/api/v1") as client:
-            reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
-    assert len(proxy.requests) == 2
-    assert reply.outcome is Outcome.LOST
-
-
-async def test_a_proxy_is_never_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{closed_port()}")
-    monkeypatch.setenv("ALL_PROXY", f"http://127.0.0.1:{closed_port()}")
-    assert (await asked(saying(OK_JSON))).is_ok
 
 
 @settings(max_examples=12, deadline=None)

@@ -1,80 +1,19 @@
-"""The gate: who waits, for how long, and what is remembered."""
+"""The gate: who waits, for how long, and whose turn it is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
 from gateway.core.errors import Draining
 from gateway.core.pacing import CallClass, GateLimits
-from gateway.core.retry import Endpoint, Outcome
-from gateway.ports import LedgerBroken, LedgerFull, NoPlace, RecordedCall
-from gateway.upstream.gate import LINE_MAX, RECALL_MS, Gate, Turn
+from gateway.core.retry import Outcome
+from gateway.ports import NoPlace
+from gateway.upstream.gate import LINE_MAX, Turn
+from tests.upstream.house import QUEUE, QUOTE, RETRIEVE, House
 from tests.upstream.still_clock import StillClock, settle
-
-QUEUE, QUOTE, RETRIEVE = Endpoint.QUEUE, Endpoint.QUOTE, Endpoint.RETRIEVE
-ROOMY = GateLimits(failures=1_000, failures_per_user=1_000)
-
-
-class Memory:
-    """A ledger's `record_call`."""
-
-    def __init__(self) -> None:
-        self.calls: list[RecordedCall] = []
-        self.fault: Exception | None = None
-
-    async def record(self, call: RecordedCall) -> None:
-        if self.fault is not None:
-            raise self.fault
-        self.calls.append(call)
-
-
-class House:
-    """A gate with callers that say when they are through."""
-
-    def __init__(
-        self,
-        clock: StillClock,
-        limits: GateLimits = ROOMY,
-        weight_of: Callable[[str], int] | None = None,
-    ) -> None:
-        self.clock = clock
-        self.memory = Memory()
-        self.gate = Gate(clock, limits, self.memory.record, weight_of)
-        self.through: list[str] = []
-        self.tasks: list[asyncio.Task[None]] = []
-
-    async def pass_through(
-        self,
-        user: str = "ann",
-        endpoint: Endpoint = QUEUE,
-        hold: float = 1_000.0,
-        outcome: Outcome = Outcome.OK,
-        lasting: float = 0.0,
-    ) -> None:
-        deadline = self.clock.monotonic() + hold
-        async with self.gate.turn(endpoint, user, deadline) as turn:
-            self.through.append(user)
-            turn.depart()
-            if lasting:
-                await self.clock.sleep(lasting)
-            await turn.finish(outcome)
-
-    def send(self, user: str = "ann", times: int = 1, **how: object) -> list[asyncio.Task[None]]:
-        tasks = [
-            asyncio.ensure_future(self.pass_through(user, **how))  # type: ignore[arg-type]
-            for _ in range(times)
-        ]
-        self.tasks += tasks
-        return tasks
-
-
-@pytest.fixture
-def house(clock: StillClock) -> House:
-    return House(clock)
 
 
 async def test_a_burst_within_the_limit_passes_at_once_and_the_next_waits_for_the_window(
@@ -89,42 +28,6 @@ async def test_a_burst_within_the_limit_passes_at_once_and_the_next_waits_for_th
     assert len(house.through) == 38
     await house.clock.advance(1.1)
     assert len(house.through) == 39
-
-
-async def test_a_call_is_recorded_before_it_may_leave(house: House) -> None:
-    async with house.gate.turn(QUEUE, "ann", house.clock.monotonic() + 1):
-        assert house.memory.calls == [
-            RecordedCall(CallClass.QUEUE, "ann", house.clock.now(), failed_at=None)
-        ]
-
-
-async def test_what_cannot_be_recorded_is_not_sent_and_takes_no_place(house: House) -> None:
-    house.memory.fault = LedgerFull("no room")
-    with pytest.raises(LedgerFull):
-        await house.pass_through()
-    assert house.through == []
-    assert house.gate.tokens(CallClass.QUEUE) == 38
-
-
-async def test_a_failure_is_recorded_with_its_call(house: House) -> None:
-    began = house.clock.now()
-    house.send(outcome=Outcome.REFUSED, lasting=2.0)
-    await house.clock.advance(2.0)
-    assert house.memory.calls == [
-        RecordedCall(CallClass.QUEUE, "ann", began),
-        RecordedCall(CallClass.QUEUE, "ann", began, failed_at=began + 2_000),
-    ]
-
-
-@pytest.mark.parametrize("fault", [LedgerFull("no room"), LedgerBroken("wrong")])
-async def test_an_answer_is_never_lost_for_a_failure_that_cannot_be_recorded(
-    house: House, fault: Exception
-) -> None:
-    async with house.gate.turn(QUEUE, "ann", house.clock.monotonic() + 1) as turn:
-        turn.depart()
-        house.memory.fault = fault
-        await turn.finish(Outcome.LOST)
-    assert house.gate.failure_budget() == 999
 
 
 async def test_a_deadline_ends_the_waiting_and_frees_the_place(house: House) -> None:
@@ -240,7 +143,6 @@ async def test_a_block_means_silence_then_one_probe_then_on(clock: StillClock) -
     async with house.gate.turn(QUEUE, "eve", clock.monotonic() + 1) as turn:
         turn.depart()
         await turn.finish(Outcome.BLOCKED, 30.0)
-    assert house.gate.is_silent()
     house.send("ann", times=3, lasting=0.5)
     house.send("bob", times=3, endpoint=QUOTE, lasting=0.5)
     await clock.advance(29.9)
@@ -249,7 +151,6 @@ async def test_a_block_means_silence_then_one_probe_then_on(clock: StillClock) -
     assert house.through == ["bob"], "one probe, and not an order"
     await clock.advance(0.5)
     assert sorted(house.through) == ["ann"] * 3 + ["bob"] * 3
-    assert not house.gate.is_silent()
 
 
 @pytest.mark.parametrize("outcome", [Outcome.LOST, Outcome.NEVER_ARRIVED, Outcome.NONSENSE])
@@ -308,64 +209,6 @@ async def test_a_rest_ends_with_its_time_or_with_the_gate(house: House) -> None:
     assert await house.gate.rest(20.0) is False
 
 
-async def test_leaving_before_anything_was_sent_gives_the_place_back(house: House) -> None:
-    async with house.gate.turn(QUEUE, "ann", house.clock.monotonic() + 1):
-        assert house.gate.tokens(CallClass.QUEUE) == 37
-    assert house.gate.tokens(CallClass.QUEUE) == 38
-    assert house.gate.failure_budget() == 1_000
-
-
-async def test_a_call_nobody_waited_for_counts_as_a_failure(house: House) -> None:
-    async with house.gate.turn(QUEUE, "ann", house.clock.monotonic() + 1) as turn:
-        turn.depart()
-    assert house.gate.tokens(CallClass.QUEUE) == 37
-    assert house.gate.failure_budget() == 999
-
-
-async def test_a_restart_reopens_no_window(clock: StillClock) -> None:
-    before = House(clock, GateLimits())
-    before.send("ann", times=3, outcome=Outcome.REFUSED)
-    for user in ("bob", "cid", "dan"):
-        before.send(user, times=5, lasting=0.1)
-        await clock.advance(0.1)
-    before.send("ann", times=10, endpoint=RETRIEVE, lasting=1.0)
-    await clock.advance(10.0)
-    after = House(clock, GateLimits())
-    after.gate.recall(before.memory.calls, clock.now())
-    for call_class in CallClass:
-        assert after.gate.tokens(call_class) == before.gate.tokens(call_class)
-    assert after.gate.tokens(CallClass.QUEUE) == 38 - 18
-    assert after.gate.failure_budget() == 12
-    await clock.advance(51.2)
-    assert after.gate.tokens(CallClass.QUEUE) == 38
-    assert after.gate.failure_budget() == 15
-
-
-async def test_a_store_that_keeps_one_row_a_call_is_recalled_alike(clock: StillClock) -> None:
-    at = clock.now()
-    gate = House(clock, GateLimits()).gate
-    gate.recall(
-        [
-            RecordedCall(CallClass.QUEUE, "ann", at - 5_000, failed_at=at - 4_000),
-            RecordedCall(CallClass.QUEUE, "ann", at - 5_000),
-            RecordedCall(CallClass.QUEUE, "ann", at - 5_000),
-            RecordedCall(CallClass.QUEUE, "bob", at - 3_000, failed_at=at - 2_000),
-        ],
-        at,
-    )
-    assert gate.tokens(CallClass.QUEUE) == 38 - 3
-    assert gate.failure_budget() == 15 - 2
-
-
-async def test_a_clock_set_back_makes_old_calls_no_older(clock: StillClock) -> None:
-    gate = House(clock, GateLimits()).gate
-    gate.recall([RecordedCall(CallClass.QUEUE, "ann", clock.now() + 3_600_000)], clock.now())
-    await clock.advance(60.9)
-    assert gate.tokens(CallClass.QUEUE) == 37
-    await clock.advance(0.2)
-    assert gate.tokens(CallClass.QUEUE) == 38
-
-
 async def test_raised_limits_let_the_waiting_through_at_once(house: House) -> None:
     house.send(times=45)
     await settle()
@@ -405,16 +248,6 @@ async def test_permissions_are_held_one_by_one(house: House) -> None:
         await turns[1].finish(Outcome.OK)
         assert house.gate.failure_budget() == 998
     assert house.gate.failure_budget() == 1_000
-
-
-async def test_a_long_call_that_failed_just_before_a_restart_counts(clock: StillClock) -> None:
-    now = clock.now()
-    late = RecordedCall(CallClass.QUEUE, "ann", now - 150_000, failed_at=now - 1_000)
-    assert late.at > now - RECALL_MS
-    gate = House(clock, GateLimits()).gate
-    gate.recall([late], now)
-    assert gate.failure_budget() == 14
-    assert gate.tokens(CallClass.QUEUE) == 38
 
 
 async def test_the_gate_says_how_it_stands(house: House) -> None:

@@ -12,6 +12,7 @@ import pytest
 from gateway.core.retry import Outcome
 from gateway.ports import BodyCut, Reply, VideoReply
 from gateway.upstream.limits import BodyLimits, ClientLimits
+from tests.upstream.clients import client_of
 from tests.upstream.raw_server import (
     Behaviour,
     RawServer,
@@ -22,7 +23,6 @@ from tests.upstream.raw_server import (
     saying,
     trickling,
 )
-from tests.upstream.test_client import client_of
 
 VIDEO = bytes(range(256)) * 1_000
 MP4 = "Content-Type: video/mp4"

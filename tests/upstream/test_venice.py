@@ -1,98 +1,37 @@
-"""Venice as the verbs see it: what is sent, how often, and what comes back in the end."""
+"""Orders and prices: what is sent, how often, and what comes back in the end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from decimal import Decimal
 
 import httpx
 import pytest
-import respx
 from pydantic import SecretStr
 
 from gateway.core.errors import Draining
 from gateway.core.pacing import CallClass, GateLimits
 from gateway.core.retry import Endpoint, Outcome, RetryRules
-from gateway.ports import LinkRefused, NoPlace, RecordedCall, Reply, Upstream, VideoReply
+from gateway.ports import NoPlace, Reply, Upstream
 from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
-from gateway.upstream.gate import Gate
 from gateway.upstream.venice import Venice
-from tests.upstream.still_clock import StillClock, settle
-from tests.upstream.test_client import TLS
-
-URL = "https://venice.test/api/v1"
-ORDER = {"model": "m", "prompt": "a gondola", "price": Decimal("0.10")}
-ACCEPTED = httpx.Response(200, json={"model": "m", "queue_id": "q-1"})
-QUOTED = httpx.Response(200, content=b'{"quote": 0.085}')
-SERVER_ERROR = httpx.Response(500, json={"error": "failed"})
-LIMITED = httpx.Response(429, headers={"retry-after": "7"})
-BLOCKED = httpx.Response(429, headers={"x-ratelimit-remaining": "0", "x-ratelimit-resets": "30"})
-BUSY = httpx.Response(503)
-BUSY_FOR_4 = httpx.Response(503, headers={"retry-after": "4"})
-BAD_GATEWAY = httpx.Response(502)
-MP4 = httpx.Response(200, headers={"content-type": "video/mp4"}, content=b"mp4")
-NO_CONNECTION = httpx.ConnectError("nobody there")
-LOST = httpx.ReadTimeout("too late")
-
-
-class Scene:
-    """Venice behind a mocked network, with everything that happened on the way."""
-
-    def __init__(self, clock: StillClock, network: respx.MockRouter, limits: GateLimits) -> None:
-        self.clock = clock
-        self.network = network
-        self.recorded: list[RecordedCall] = []
-        self.outcomes: list[tuple[Endpoint, Outcome]] = []
-        self.retries: list[tuple[Endpoint, Outcome]] = []
-        self.prepared = 0
-        self.client = VeniceClient(URL, SecretStr("a-key"), tls=TLS)
-        self.gate = Gate(clock, limits, self._record)
-        links = Links(URL, ["share.test"], resolve=self._resolve, proxy_for=lambda url: None)
-        self.venice = Venice(
-            self.client, self.gate, links, clock, self, rules=RetryRules(), hold=25.0
-        )
-
-    async def _record(self, call: RecordedCall) -> None:
-        self.recorded.append(call)
-
-    async def _resolve(self, host: str, port: int) -> Sequence[str]:
-        return ("93.184.215.14",)
-
-    def called(self, endpoint: Endpoint, outcome: Outcome) -> None:
-        self.outcomes.append((endpoint, outcome))
-
-    def retried(self, endpoint: Endpoint, reason: Outcome) -> None:
-        self.retries.append((endpoint, reason))
-
-    async def prepare(self) -> None:
-        self.prepared += 1
-
-    def answers(self, path: str, *answers: httpx.Response | Exception) -> respx.Route:
-        return self.network.post(f"{URL}{path}").mock(side_effect=list(answers))
-
-    async def finished(self, call: Awaitable[Reply], seconds: float = 50.0) -> Reply:
-        """The reply of a call that may wait for the clock meanwhile."""
-        task = asyncio.ensure_future(call)
-        await self.clock.advance(seconds)
-        assert task.done()
-        return await task
-
-    def order(self, user: str = "ann", within: float = 50.0) -> Awaitable[Reply]:
-        deadline = self.clock.monotonic() + within
-        return self.venice.queue(ORDER, user, deadline, self.prepare)
-
-    def ask_price(self, user: str = "ann", within: float = 50.0) -> Awaitable[Reply]:
-        return self.venice.quote({"model": "m"}, user, self.clock.monotonic() + within)
-
-
-@pytest.fixture
-async def scene(clock: StillClock) -> AsyncIterator[Scene]:
-    with respx.mock(assert_all_called=False) as network:
-        scene = Scene(clock, network, GateLimits())
-        yield scene
-        await scene.client.close()
+from tests.upstream.clients import TLS
+from tests.upstream.scene import (
+    ACCEPTED,
+    BAD_GATEWAY,
+    BLOCKED,
+    BUSY,
+    BUSY_FOR_4,
+    LIMITED,
+    LOST,
+    NO_CONNECTION,
+    ORDER,
+    QUOTED,
+    SERVER_ERROR,
+    URL,
+    Scene,
+)
+from tests.upstream.still_clock import settle
 
 
 async def test_an_order_is_prepared_once_and_its_answer_comes_back(scene: Scene) -> None:
@@ -251,6 +190,17 @@ async def test_a_dead_endpoint_is_left_alone_then_probed_by_one(scene: Scene) ->
     assert not scene.venice.breaker_is_open(Endpoint.QUOTE)
 
 
+async def test_a_probe_that_found_no_place_lets_another_try(scene: Scene) -> None:
+    scene.answers("/video/quote", *[NO_CONNECTION] * 8, QUOTED)
+    scene.venice.set_rules(RetryRules(attempts=1), 25.0)
+    for _ in range(8):
+        await scene.ask_price()
+    await scene.clock.advance(10.0)
+    with pytest.raises(NoPlace, match="the deadline"):
+        await scene.ask_price(within=0.0)
+    assert (await scene.ask_price()).is_ok
+
+
 async def test_an_open_breaker_stands_before_its_own_endpoint_only(scene: Scene) -> None:
     scene.answers("/video/quote", *[NO_CONNECTION] * 8)
     scene.answers("/video/queue", ACCEPTED)
@@ -293,80 +243,3 @@ async def test_a_question_is_cut_off_at_its_deadline_and_an_order_is_not(scene: 
     await watched.quote({}, "ann", scene.clock.monotonic() + 12.0)
     await watched.queue({}, "ann", scene.clock.monotonic() + 12.0, scene.prepare)
     assert given == [12.0, None]
-
-
-async def test_free_questions_go_where_they_belong(scene: Scene) -> None:
-    routes = {
-        Endpoint.MODELS: scene.network.get(f"{URL}/models", params={"type": "video"}),
-        Endpoint.BALANCE: scene.network.get(f"{URL}/billing/balance"),
-        Endpoint.RATE_LIMITS: scene.network.get(f"{URL}/api_keys/rate_limits"),
-    }
-    for endpoint, route in routes.items():
-        route.respond(200, json={"data": []})
-        assert (await scene.venice.get(endpoint, scene.clock.monotonic() + 5.0)).is_ok
-        assert route.call_count == 1
-
-
-async def test_complete_names_the_job_and_is_tried_again(scene: Scene) -> None:
-    done = httpx.Response(200, json={"success": True})
-    route = scene.answers("/video/complete", BAD_GATEWAY, LOST, done)
-    assert (await scene.finished(scene.venice.complete("m", "q-1", "ann"))).is_ok
-    assert [call.request.content for call in route.calls] == [b'{"model":"m","queue_id":"q-1"}'] * 3
-
-
-async def test_a_video_frees_its_place_as_soon_as_its_status_is_known(scene: Scene) -> None:
-    scene.answers("/video/retrieve", MP4)
-    async with scene.venice.retrieve("m", "q-1", "ann") as found:
-        assert isinstance(found, VideoReply)
-        assert scene.gate.failure_budget() == 15
-        assert scene.outcomes == [(Endpoint.RETRIEVE, Outcome.OK)]
-        assert b"".join([chunk async for chunk in found.chunks]) == b"mp4"
-    assert scene.gate.tokens(CallClass.RETRIEVE) == 113
-
-
-async def test_a_retrieve_is_not_sent_again(scene: Scene) -> None:
-    route = scene.answers("/video/retrieve", BUSY, MP4)
-    async with scene.venice.retrieve("m", "q-1", "ann") as found:
-        assert isinstance(found, Reply)
-        assert found.outcome is Outcome.UNAVAILABLE
-    assert route.call_count == 1
-    assert scene.gate.failure_budget() == 14
-
-
-async def test_a_cancelled_question_counts_as_a_failure(scene: Scene) -> None:
-    stuck = asyncio.Event()
-
-    async def never(request: httpx.Request) -> httpx.Response:
-        await stuck.wait()
-        return QUOTED
-
-    scene.network.post(f"{URL}/video/quote").mock(side_effect=never)
-    task = asyncio.ensure_future(scene.ask_price())
-    await settle()
-    task.cancel()
-    await settle()
-    assert task.cancelled()
-    assert scene.gate.failure_budget() == 14
-
-
-async def test_a_download_takes_no_place_at_the_gate(scene: Scene) -> None:
-    route = scene.network.get("https://93.184.215.14/v?sig=1").mock(return_value=MP4)
-    async with scene.venice.download("https://share.test/v?sig=1") as found:
-        assert isinstance(found, VideoReply)
-    assert route.calls[0].request.headers["host"] == "share.test"
-    assert scene.recorded == []
-    assert scene.outcomes == [(Endpoint.DOWNLOAD, Outcome.OK)]
-
-
-async def test_a_link_elsewhere_is_neither_followed_nor_revoked(scene: Scene) -> None:
-    with pytest.raises(LinkRefused):
-        await scene.venice.revoke("https://evil.test/v")
-    with pytest.raises(LinkRefused):
-        async with scene.venice.download("https://evil.test/v"):
-            pass
-    assert scene.outcomes == []
-
-
-async def test_a_link_is_revoked(scene: Scene) -> None:
-    scene.network.delete("https://93.184.215.14/v").respond(204)
-    assert (await scene.venice.revoke("https://share.test/v")).is_ok

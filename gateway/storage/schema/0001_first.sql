@@ -45,16 +45,13 @@ CREATE TABLE admin_keys (
 CREATE TABLE jobs (
     number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
-    queue_id TEXT UNIQUE,
+    queue_id TEXT,
     user TEXT NOT NULL,
     key_id TEXT NOT NULL,
     team TEXT,
     model TEXT NOT NULL,
-    state TEXT NOT NULL CHECK (state IN (
-        'reserved', 'sending', 'released', 'refused', 'in_doubt', 'settled_in_doubt',
-        'released_in_doubt', 'processing', 'fetching', 'stored', 'evicted', 'purged',
-        'failed_refunded', 'failed_billed', 'undeliverable', 'stalled', 'lost')),
-    holding TEXT NOT NULL CHECK (holding IN ('reserved', 'in_doubt', 'settled', 'released')),
+    state TEXT NOT NULL,
+    holding TEXT NOT NULL,
     quote INTEGER NOT NULL CHECK (quote >= 0),
     reserved INTEGER NOT NULL CHECK (reserved >= 0),
     in_doubt INTEGER NOT NULL DEFAULT 0 CHECK (in_doubt >= 0),
@@ -93,21 +90,37 @@ CREATE TABLE jobs (
     video_sha256 TEXT,
     video_bytes INTEGER,
     stored_at INTEGER,
-    CHECK (holding = 'reserved' OR reserved = 0),
-    CHECK (holding = 'in_doubt' OR in_doubt = 0),
-    CHECK (holding = 'settled' OR settled = 0),
-    CHECK (state NOT IN ('reserved', 'sending') OR holding = 'reserved'),
-    CHECK (state NOT IN ('released', 'refused', 'failed_refunded', 'released_in_doubt')
-        OR holding = 'released'),
-    CHECK (state <> 'in_doubt' OR holding = 'in_doubt'),
-    CHECK (state NOT IN ('stored', 'evicted', 'purged', 'failed_billed', 'lost', 'undeliverable',
-        'stalled', 'settled_in_doubt') OR holding = 'settled')
+    -- CASE, for a list of more than two values is built anew for every row it is compared with.
+    CHECK (CASE state
+        WHEN 'reserved' THEN holding = 'reserved'
+        WHEN 'sending' THEN holding = 'reserved'
+        WHEN 'processing' THEN holding = 'reserved' OR holding = 'settled'
+        WHEN 'fetching' THEN holding = 'reserved' OR holding = 'settled'
+        WHEN 'in_doubt' THEN holding = 'in_doubt'
+        WHEN 'stored' THEN holding = 'settled'
+        WHEN 'evicted' THEN holding = 'settled'
+        WHEN 'purged' THEN holding = 'settled'
+        WHEN 'failed_billed' THEN holding = 'settled'
+        WHEN 'lost' THEN holding = 'settled'
+        WHEN 'undeliverable' THEN holding = 'settled'
+        WHEN 'stalled' THEN holding = 'settled'
+        WHEN 'settled_in_doubt' THEN holding = 'settled'
+        WHEN 'released' THEN holding = 'released'
+        WHEN 'refused' THEN holding = 'released'
+        WHEN 'failed_refunded' THEN holding = 'released'
+        WHEN 'released_in_doubt' THEN holding = 'released'
+        ELSE FALSE END),
+    CHECK (CASE holding
+        WHEN 'reserved' THEN in_doubt = 0 AND settled = 0
+        WHEN 'in_doubt' THEN reserved = 0 AND settled = 0
+        WHEN 'settled' THEN reserved = 0 AND in_doubt = 0
+        ELSE reserved = 0 AND in_doubt = 0 AND settled = 0 END)
 ) STRICT;
 
+-- Partial wherever they can be: each whole index costs every reservation a page.
+CREATE UNIQUE INDEX jobs_by_queue_id ON jobs (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX jobs_by_time ON jobs (created_at);
 CREATE INDEX jobs_by_user ON jobs (user, created_at);
-CREATE INDEX jobs_unfinished ON jobs (state)
-    WHERE state IN ('reserved', 'sending', 'in_doubt', 'processing', 'fetching');
 CREATE INDEX jobs_with_videos ON jobs (stored_at) WHERE state = 'stored';
 CREATE INDEX jobs_with_copies ON jobs (ended_at) WHERE copy_gone = 0 AND ended_at IS NOT NULL;
 CREATE INDEX jobs_owed ON jobs (key_id, body_digest) WHERE answer_owed = 1;
@@ -117,8 +130,7 @@ CREATE UNIQUE INDEX jobs_idempotent ON jobs (user, idempotency_key)
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
     job TEXT NOT NULL REFERENCES jobs (id),
-    kind TEXT NOT NULL CHECK (kind IN
-        ('reserve', 'doubt', 'identify', 'settle', 'release', 'correct')),
+    kind TEXT NOT NULL,
     at INTEGER NOT NULL,
     reserved INTEGER NOT NULL,
     in_doubt INTEGER NOT NULL,
@@ -126,12 +138,19 @@ CREATE TABLE entries (
     reason TEXT,
     actor TEXT,
     corrects INTEGER REFERENCES entries (id),
-    CHECK ((kind = 'correct') = (corrects IS NOT NULL))
+    CHECK (CASE kind
+        WHEN 'reserve' THEN corrects IS NULL
+        WHEN 'doubt' THEN corrects IS NULL
+        WHEN 'identify' THEN corrects IS NULL
+        WHEN 'settle' THEN corrects IS NULL
+        WHEN 'release' THEN corrects IS NULL
+        WHEN 'correct' THEN corrects IS NOT NULL
+        ELSE FALSE END)
 ) STRICT;
 
-CREATE UNIQUE INDEX entries_begin_once ON entries (job) WHERE kind = 'reserve';
-CREATE UNIQUE INDEX entries_end_once ON entries (job) WHERE kind IN ('settle', 'release');
-CREATE INDEX entries_by_job ON entries (job);
+-- A reservation begins once and ends once; doubts, identifications and corrections may repeat.
+CREATE UNIQUE INDEX entries_by_job ON entries (job, CASE kind
+    WHEN 'reserve' THEN 'begin' WHEN 'settle' THEN 'end' WHEN 'release' THEN 'end' ELSE id END);
 
 CREATE TRIGGER entries_never_change BEFORE UPDATE ON entries
 BEGIN SELECT RAISE(ABORT, 'ledger entries are never changed'); END;

@@ -1,0 +1,79 @@
+"""`POST /gateway/v1/dry-run`: what would become of a queue body. Nothing is bought or held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.authenticate import caller_of
+from gateway.api.own.me import SHARED
+from gateway.api.reading import read_object
+from gateway.api.respond import json_response
+from gateway.api.services import Services, services_of
+from gateway.api.shapes import Shape, time_of
+from gateway.core.budget import Standing, overruns
+from gateway.core.errors import PolicyRefused
+from gateway.core.money import Money
+from gateway.estimate import Estimate
+from gateway.ports import Caller
+from gateway.submit import ANSWER_SECONDS
+
+
+async def dry_run(request: Request) -> Response:
+    """Answer with the price, how every window would stand, and a cheaper form that passes."""
+    services = services_of(request)
+    caller = caller_of(request)
+    body, model = services.estimator.check(await read_object(request))
+    deadline = services.clock.monotonic() + ANSWER_SECONDS
+    try:
+        estimate = await services.estimator.estimate(caller, body, model, deadline)
+    except PolicyRefused as refused:
+        return json_response(_refused(refused))
+    return json_response(await _passed(services, caller, estimate, deadline))
+
+
+def _refused(refused: PolicyRefused) -> dict[str, Any]:
+    return {
+        "would_pass": False,
+        "quote_usd": None,
+        "budgets": [],
+        "cheaper": None,
+        "rule": refused.rule,
+        "allowed": refused.allowed,
+        "message": refused.message,
+    }
+
+
+async def _passed(
+    services: Services, caller: Caller, estimate: Estimate, deadline: float
+) -> dict[str, Any]:
+    calendar = estimate.rules.rulebook.organization.calendar
+    standings = await services.ledger.standings(estimate.limits, calendar, services.clock.now())
+    price = estimate.quoted.price
+    enforced = [standing for standing in standings if not standing.limit.only_observed]
+    cheaper = await services.estimator.cheaper(caller, estimate, deadline)
+    return {
+        "would_pass": not overruns(enforced, price),
+        "quote_usd": str(price),
+        "budgets": [_window(standing, price) for standing in standings],
+        "cheaper": cheaper.as_fields() if cheaper else None,
+    }
+
+
+def _window(standing: Standing, price: Money) -> Shape:
+    """A window before and after; of pools shared with others, only whether the job fits."""
+    limit = standing.limit
+    shape: Shape = {"scope": limit.scope, "name": limit.name, "window": limit.window}
+    shape["fits"] = limit.only_observed or not overruns([standing], price)
+    if limit.scope in SHARED:
+        return shape
+    return shape | {
+        "limit_usd": str(standing.ceiling),
+        "used_before_usd": str(standing.used),
+        "used_after_usd": str(standing.used + price),
+        "left_before_usd": str(standing.left),
+        "left_after_usd": str(standing.left - price),
+        "resets_at": time_of(standing.resets_at),
+    }

@@ -1,0 +1,66 @@
+"""`/gateway/v1/jobs`: the caller's own jobs, and links to their videos that end when told to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.authenticate import caller_of
+from gateway.api.forms import Form, PageSize, read_form, read_query
+from gateway.api.own_jobs import own_job
+from gateway.api.respond import json_response
+from gateway.api.services import LINK_MS, services_of
+from gateway.api.shapes import job_shape, time_of
+from gateway.core.job import State
+from gateway.core.notation import Duration
+
+
+class JobsPage(Form):
+    """Which jobs, and from where on."""
+
+    state: State | None = None
+    before: str | None = None
+    limit: PageSize = 100
+
+
+class NewLink(Form):
+    """How long the link works."""
+
+    expires_in: Annotated[Duration, Field(ge=1_000, le=LINK_MS)] = 3_600_000
+
+
+async def jobs(request: Request) -> Response:
+    """The caller's jobs, newest first, a page at a time."""
+    services = services_of(request)
+    caller = caller_of(request)
+    page = read_query(request, JobsPage)
+    # A stranger's job as a cursor must look like one that does not exist.
+    last = None if page.before is None else await own_job(services, caller, page.before)
+    found = await services.ledger.jobs(
+        states=[page.state] if page.state else [],
+        user=caller.user.name,
+        before=None if last is None else last.id,
+        limit=page.limit,
+    )
+    following = found[-1].id if len(found) == page.limit else None
+    return json_response({"jobs": [job_shape(job) for job in found], "next": following})
+
+
+async def job(request: Request) -> Response:
+    """One of the caller's jobs, by its queue_id or its own id."""
+    services = services_of(request)
+    found = await own_job(services, caller_of(request), request.path_params["id"])
+    return json_response(job_shape(found))
+
+
+async def links(request: Request) -> Response:
+    """Make a link to the video that needs no key and ends at a moment."""
+    services = services_of(request)
+    found = await own_job(services, caller_of(request), request.path_params["id"])
+    until = services.clock.now() + (await read_form(request, NewLink)).expires_in
+    return json_response(
+        {"url": services.links.until(found, until), "expires_at": time_of(until)}, 201
+    )

@@ -1,0 +1,85 @@
+"""`/gateway/v1/me`: who the caller is here, what applies to them, and how every window stands."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.authenticate import caller_of
+from gateway.api.respond import json_response
+from gateway.api.services import Services, services_of
+from gateway.api.shapes import Shape, job_shape, standing_shape, time_of
+from gateway.core.budget import Scope, Standing, least_left
+from gateway.core.job import State
+from gateway.core.money import ZERO
+from gateway.ports import Caller, Key
+
+DOUBTED_SHOWN_MAX = 100
+SHARED = (Scope.TEAM, Scope.ORGANIZATION)
+
+
+async def me(request: Request) -> Response:
+    """Answer with the caller's own standing."""
+    services = services_of(request)
+    caller = caller_of(request)
+    user = caller.user
+    rulebook = services.rulebook
+    policy = rulebook.policy_name_for(user.policy, user.team)
+    doubted = await services.ledger.jobs(
+        states=[State.IN_DOUBT], user=user.name, limit=DOUBTED_SHOWN_MAX
+    )
+    return json_response(
+        {
+            "user": user.name,
+            "team": user.team,
+            "policy": policy,
+            "key": _key(caller.key),
+            "rules": rulebook.policies[policy].model_dump(mode="json"),
+            "active_jobs": services.book.active(user.name),
+            "budgets": budgets(await _standings(services, caller)),
+            "in_doubt": [job_shape(job) for job in doubted],
+        }
+    )
+
+
+async def _standings(services: Services, caller: Caller) -> list[Standing]:
+    """Every window that a job of the caller may touch, of whichever model."""
+    rulebook = services.rulebook
+    limits = rulebook.limits_for(
+        key_id=caller.key.id,
+        key_name=caller.key.name,
+        key_budget=caller.key.budget,
+        user=caller.user.name,
+        team=caller.user.team,
+        policy=services.allowances.policy_of(caller),
+        model=None,
+    )
+    calendar = rulebook.organization.calendar
+    return await services.ledger.standings(limits, calendar, services.clock.now())
+
+
+def budgets(standings: list[Standing]) -> list[Shape]:
+    """The windows, each with whether it is the one that has least left.
+
+    Of pools shared with others no amount is told: what others spend is theirs to know.
+    """
+    least = least_left([s for s in standings if not s.limit.only_observed], ZERO)
+    shapes = []
+    for standing in standings:
+        shape = standing_shape(standing)
+        if standing.limit.scope in SHARED:
+            shape = {name: shape[name] for name in ("scope", "name", "window")}
+        is_limiting = standing.left == least and not standing.limit.only_observed
+        shapes.append({**shape, "is_limiting": is_limiting})
+    return shapes
+
+
+def _key(key: Key) -> Shape:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "models": list(key.models),
+        "tags": list(key.tags),
+        "delivery": key.delivery,
+        "expires_at": time_of(key.expires_at),
+    }

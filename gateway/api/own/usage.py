@@ -1,0 +1,57 @@
+"""`/gateway/v1/usage` and `/refusals`: what the caller spent, and what they were refused."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.api.authenticate import caller_of
+from gateway.api.forms import Form, Moment, PageSize, read_query, whole
+from gateway.api.respond import json_response
+from gateway.api.services import services_of
+from gateway.api.shapes import refusal_shape, spend_shape, time_of
+
+
+class Period(Form):
+    """`since` is in, `until` is out."""
+
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+class RefusalsPage(Form):
+    """Which refusals."""
+
+    before: Annotated[int, Field(ge=1), BeforeValidator(whole)] | None = None
+    limit: PageSize = 100
+
+
+async def usage(request: Request) -> Response:
+    """The caller's own spending by day (UTC) and by model."""
+    services = services_of(request)
+    name = caller_of(request).user.name
+    period = read_query(request, Period)
+    spend = services.ledger.spend
+    days = await spend("day", period.since, period.until, name)
+    models = await spend("model", period.since, period.until, name)
+    return json_response(
+        {
+            "since": time_of(period.since),
+            "until": time_of(period.until),
+            "days": [spend_shape(row, "day") for row in days],
+            "models": [spend_shape(row, "model") for row in models],
+        }
+    )
+
+
+async def refusals(request: Request) -> Response:
+    """The caller's refused orders, newest first, a page at a time."""
+    services = services_of(request)
+    name = caller_of(request).user.name
+    page = read_query(request, RefusalsPage)
+    found = await services.ledger.refusals(name, page.before, page.limit)
+    following = found[-1].number if len(found) == page.limit else None
+    return json_response({"refusals": [refusal_shape(each) for each in found], "next": following})

@@ -1,0 +1,75 @@
+"""`job`: what became of every order, and the decision about one in doubt."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.reach import WrongUsage, administration
+from gateway.cli.show import AsJson, as_record, as_table, as_value
+from gateway.core.job import State
+
+app = typer.Typer(no_args_is_help=True, help="What became of every order.")
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="A queue_id, or a job's own id.")]
+PAGE = 1_000
+_COLUMNS = ("job", "queue_id", "state", "user", "model", "quote_usd", "created_at")
+_ENTRIES = ("id", "kind", "at", "reserved_usd", "in_doubt_usd", "settled_usd", "by", "reason")
+
+
+@app.command("list")
+def list_(
+    state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many; all of them without it.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List jobs, newest first."""
+    found: list[dict[str, Any]] = []
+    before: str | None = None
+    with administration() as doors:
+        while limit is None or len(found) < limit:
+            size = PAGE if limit is None else min(PAGE, limit - len(found))
+            page = doors.get("jobs", state=state, user=user, before=before, limit=size)
+            found += page["jobs"]
+            before = page["next"]
+            if before is None:
+                break
+    if as_json:
+        as_value(found)
+    else:
+        as_table(found, _COLUMNS)
+
+
+@app.command()
+def show(id: Id, as_json: AsJson = False) -> None:
+    """Show a job, and every entry about its money."""
+    with administration() as doors:
+        _shown(doors.get("jobs", id), as_json)
+
+
+@app.command()
+def resolve(
+    id: Id,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="How it is known.")],
+    settle: Annotated[bool, typer.Option("--settle", help="Venice billed it.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Venice never billed it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decide a job in doubt: settle its money, or release it."""
+    if settle == release:
+        raise WrongUsage("Give either --settle or --release.")
+    body = {"decision": "settle" if settle else "release", "why": why}
+    with administration() as doors:
+        _shown(doors.post("jobs", id, "resolve", body=body), as_json)
+
+
+def _shown(job: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        as_value(job)
+        return
+    as_record({name: value for name, value in job.items() if name != "entries"})
+    as_table(job["entries"], _ENTRIES)

@@ -1,0 +1,120 @@
+"""Administration prints and does the same whether the gateway runs or not."""
+
+from __future__ import annotations
+
+import socket
+import sqlite3
+from contextlib import closing
+
+from gateway.core.keys import parse
+from gateway.storage.database import FileLock
+from tests.cli.conftest import BILLED, DOUBTED, Place
+
+
+def test_a_user_and_a_key_print_what_was_promised(place: Place) -> None:
+    added = place.value("user", "add", "bo", "--team", "film", "--email", "bo@example.org")
+    assert added == {"name": "bo", "team": "film", "policy": None}
+    words = ("--models", "wan-*", "kling-*", "--tag", "ci", "--budget", "2.50", "--per", "24h")
+    made = place.value("key", "create", "bo", *words, "--expires", "30d")
+    assert set(made) == {"id", "key", "user"}
+    parsed = parse(made["key"])
+    assert parsed is not None
+    assert parsed.id == made["id"]
+    shown = place.value("key", "show", made["id"])
+    assert (shown["models"], shown["tags"]) == (["wan-*", "kling-*"], ["ci"])
+    assert (shown["budget_usd"], shown["budget_window"]) == ("2.500000", "24h")
+
+
+def test_an_unknown_team_is_refused_and_the_known_ones_are_named(place: Place) -> None:
+    done = place.run("user", "add", "cy", "--team", "flim", "--json")
+    assert (done.status, done.out) == (1, "")
+    assert "There is no team flim" in done.error
+    assert "film" in done.error
+
+
+def test_a_job_shows_where_its_money_is_by_either_id(place: Place) -> None:
+    job = place.value("job", "show", f"queue-of-{BILLED}")
+    assert (job["job"], job["state"]) == (BILLED, "failed_billed")
+    amounts = {name: job[name] for name in job if name.endswith("_usd")}
+    assert amounts == {
+        "quote_usd": "0.250000",
+        "reserved_usd": "0.000000",
+        "in_doubt_usd": "0.000000",
+        "settled_usd": "0.250000",
+        "released_usd": "0.000000",
+    }
+    assert [entry["kind"] for entry in job["entries"]] == ["reserve", "settle"]
+
+
+def test_a_job_in_doubt_is_decided_and_by_whom_is_kept(place: Place) -> None:
+    (found,) = place.value("job", "list", "--state", "in_doubt")
+    assert (found["job"], found["in_doubt_usd"]) == (DOUBTED, "0.250000")
+    why = "Venice's bill shows nothing"
+    decided = place.value("job", "resolve", DOUBTED, "--release", "--why", why)
+    assert (decided["state"], decided["released_usd"]) == ("released_in_doubt", "0.250000")
+    assert decided["entries"][-1]["by"] == "admin"
+
+
+def test_spending_and_its_proof_print_what_was_promised(place: Place) -> None:
+    (row,) = place.value("spend", "--by", "tag")
+    assert list(row) == ["tag", "settled_usd", "reserved_usd", "in_doubt_usd", "jobs"]
+    assert (row["tag"], row["settled_usd"]) == ("trailer", "0.250000")
+    proof = place.value("ledger", "verify")
+    assert set(proof) == {"ok", "entries", "drift_usd"}
+    assert (proof["ok"], proof["drift_usd"]) == (True, "0.000000")
+
+
+def test_the_whole_ledger_is_one_array_with_json_and_lines_without(alone: Place) -> None:
+    array = alone.value("ledger", "export")
+    assert [entry["kind"] for entry in array[:3]] == ["reserve", "doubt", "reserve"]
+    lines = alone.run("ledger", "export").out.splitlines()
+    assert len(lines) == len(array)
+
+
+def test_a_job_that_is_not_in_doubt_cannot_be_decided(alone: Place) -> None:
+    done = alone.run("job", "resolve", BILLED, "--release", "--why", "a wish", "--json")
+    assert (done.status, done.out) == (1, "")
+    assert "failed_billed" in done.error
+
+
+def test_an_altered_ledger_does_not_verify(alone: Place) -> None:
+    with closing(sqlite3.connect(alone.process.data_dir / "gateway.db")) as database, database:
+        database.execute("UPDATE jobs SET settled = settled + 5 WHERE id = ?", (BILLED,))
+    done = alone.run("ledger", "verify", "--json")
+    assert done.status == 1
+    assert (done.value["ok"], done.value["drift_usd"]) == (False, "0.000005")
+    assert BILLED in done.error
+
+
+def test_wrong_usage_ends_with_status_two(alone: Place) -> None:
+    done = alone.run("key", "create", "anna", "--budget", "5")
+    assert (done.status, done.out) == (2, "")
+    assert "--per" in done.error
+
+
+def test_a_broken_policy_is_named_with_file_and_line_before_it_is_in_force(alone: Place) -> None:
+    alone.process.write_policies("version: 1\npolicies:\n  default:\n    each_user: {dya: 5}\n")
+    done = alone.run("policy", "check", "--json")
+    assert done.status == 1
+    (problem,) = done.value["problems"]
+    assert (problem["file"], problem["line"]) == ("rules.yaml", 4)
+    assert "rules.yaml:4" in done.error
+
+
+def test_a_gateway_that_holds_the_database_but_does_not_answer_is_said_so(alone: Place) -> None:
+    lock = FileLock(alone.process.data_dir / "gateway.db")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        lock.say(f"http://127.0.0.1:{closed.getsockname()[1]}")
+        (alone.process.data_dir / "admin.key").write_text("an-admin-key-of-a-sane-length")
+        done = alone.run("user", "list")
+    lock.release()
+    assert done.status == 1
+    assert "does not answer" in done.error
+    assert "VGW_URL" in done.error
+
+
+def test_the_address_left_behind_by_a_crash_is_not_trusted(alone: Place) -> None:
+    lock = alone.process.data_dir / "gateway.db.lock"
+    lock.write_text("http://127.0.0.1:9")
+    assert [user["name"] for user in alone.value("user", "list")] == ["anna"]

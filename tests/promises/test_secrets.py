@@ -1,0 +1,269 @@
+"""What must never be seen: secrets anywhere, Venice's own headers, other people's jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gateway_process import ORGANIZATION_KEY, GatewayProcess, with_rules
+from tests.promises.asking import (
+    MODEL,
+    PRIVATE_MODEL,
+    Client,
+    eventually,
+    order,
+    problems,
+    settled_down,
+)
+from tests.promises.books import job_of, jobs_of
+from tests.simulator_process import SimulatorProcess
+
+PROMPT = "CANARY-prompt-of-a-secret-film-4d1b"
+PICTURE = "CANARYcGljdHVyZQ"
+LINK = re.compile(rb"/private/[0-9a-zA-Z_-]+")
+"""How the stand-in's bearer links read."""
+OWN_SECRETS = ("admin.key", "links.key")
+"""Files whose purpose is to hold a secret of the gateway's own."""
+CHANGING = ("date", "x-request-id", "ratelimit", "ratelimit-policy")
+
+
+@pytest.fixture
+def talkative(simulator: SimulatorProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """A gateway that logs all it can."""
+    settings = {"VGW_LOG_LEVEL": "debug"}
+    rules = with_rules(quotes={"fresh": "1s"})
+    with GatewayProcess(tmp_path, simulator, policies=rules, settings=settings) as running:
+        yield running
+
+
+async def test_secrets_appear_nowhere(
+    talkative: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R26: after good jobs, broken ones, refusals and a crash."""
+    gateway = talkative
+    answers: list[httpx.Response] = []
+    async with Client(gateway) as client:
+        answers += await _live(gateway, simulator, client)
+        gateway.restart()
+        answers += [await client.get("/api/v1/models"), await client.get("/readyz?verbose")]
+        await settled_down(gateway)
+        # Only jobs still open need their links; then nothing of them stays in any file.
+        await eventually(lambda: _no_link_is_kept(gateway), 40)
+        metrics = (await client.get("/metrics")).content
+    process = Path(f"/proc/{gateway.pid}")
+    shown = {
+        "log": gateway.log().encode(),
+        "metrics": metrics,
+        "command line": (process / "cmdline").read_bytes(),
+        **{f"answer {n}": _wire(answer) for n, answer in enumerate(answers)},
+    }
+    shown |= _files_of(gateway)
+    gateway.terminate()
+    shown |= {f"{name} after the stop": data for name, data in _files_of(gateway).items()}
+    canaries = {
+        "organization key": ORGANIZATION_KEY.encode(),
+        "user key": gateway.user_key.encode(),
+        "prompt": PROMPT.encode(),
+        "picture": PICTURE.encode(),
+    }
+    hits = [(n, where) for where, data in shown.items() for n, c in canaries.items() if c in data]
+    hits += [("link", where) for where, data in shown.items() if LINK.search(data)]
+    assert hits == []
+
+
+async def _live(
+    gateway: GatewayProcess, simulator: SimulatorProcess, client: Client
+) -> list[httpx.Response]:
+    """Do everything that handles a secret, rightly and wrongly."""
+    answers = [await client.queue(order(f"{PROMPT} {n}", model=PRIVATE_MODEL)) for n in range(2)]
+    answers += [await client.queue(order(f"{PROMPT} {kind}")) for kind in ("a", "b")]
+    for answer in answers[:4]:
+        queue_id = answer.json()["queue_id"]
+        finished = await client.finished(queue_id)
+        assert finished.headers["content-type"] == "video/mp4"
+        answers.append(await client.post("complete", {"model": MODEL, "queue_id": queue_id}))
+    bad: list[dict[str, Any]] = [
+        order(PROMPT * 500),
+        order(PROMPT, duration="-5s"),
+        order(PROMPT, image_url=f"data:image/png;base64,{PICTURE}"),
+        order(PROMPT, model="no-such-model"),
+        order(PROMPT, callback=PROMPT),
+    ]
+    answers += [await client.queue(body) for body in bad]
+    for action in (
+        {"status": 502, "body": {"error": ORGANIZATION_KEY}},
+        {"status": 504},
+        {"drop": True},
+        {"garbage": True},
+        {"status": 401, "body": {"error": f"key {ORGANIZATION_KEY} is bad"}},
+    ):
+        simulator.faults([{"endpoint": "queue", "times": 1, "action": action}])
+        answers.append(await client.queue(order(f"{PROMPT} {action}", model=PRIVATE_MODEL)))
+    simulator.faults([])
+    wrong = {"Authorization": f"Bearer {gateway.user_key}x"}
+    answers.append(await client.get("/api/v1/models", **wrong))
+    answers.append(await client.get(f"/api/v1/{gateway.user_key}"))
+    answers.append(await client.get(f"/api/v1/models?key={gateway.user_key}"))
+    return answers
+
+
+async def _no_link_is_kept(gateway: GatewayProcess) -> bool:
+    is_cleared = all(job.download_url is None for job in jobs_of(gateway))
+    return is_cleared and not any(map(LINK.search, _files_of(gateway).values()))
+
+
+def _wire(answer: httpx.Response) -> bytes:
+    headers = b"\n".join(name + b": " + value for name, value in answer.headers.raw)
+    return (
+        headers
+        + b"\n\n"
+        + (b"" if answer.headers["content-type"] == "video/mp4" else answer.content)
+    )
+
+
+def _files_of(gateway: GatewayProcess) -> dict[str, bytes]:
+    found = (path for path in gateway.data_dir.rglob("*") if path.is_file())
+    return {path.name: path.read_bytes() for path in found if path.name not in OWN_SECRETS}
+
+
+async def test_venices_headers_reach_nobody_and_neither_does_its_balance(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R28."""
+    hostile = {
+        "Set-Cookie": "track=1",
+        "X-Hostile": "yes",
+        "Server": "venice-internal-7",
+        "X-Venice-Balance-Usd": "987.654321",
+        "Access-Control-Allow-Origin": "*",
+        "Location": "http://127.0.0.1:9/",
+        "Retry-After": "7",
+        "X-Ratelimit-Remaining-Requests": "38",
+    }
+    every = ("quote", "queue", "retrieve", "complete", "models", "rate_limits")
+    simulator.faults(
+        [{"endpoint": e, "before": "answer", "action": {"headers": hostile}} for e in every]
+    )
+    async with Client(gateway, "berta") as client:
+        queued = await client.queue(order("headers"))
+        queue_id = queued.json()["queue_id"]
+        pricing = {"model": MODEL, "duration": "10s", "resolution": "580p"}
+        answers = [
+            queued,
+            await client.post("quote", pricing),
+            await client.retrieve(queue_id),
+            await client.finished(queue_id),
+            await client.post("complete", {"queue_id": queue_id}),
+            await client.get("/api/v1/models?type=video"),
+            await client.get("/api/v1/api_keys/rate_limits"),
+            await client.get("/api/v1/billing/balance"),
+            await client.get(f"/gateway/v1/videos/{queue_id}"),
+        ]
+        simulator.faults(
+            [
+                {
+                    "endpoint": "queue",
+                    "action": {"status": 422, "headers": hostile, "body": {"error": "no"}},
+                }
+            ]
+        )
+        answers.append(await client.queue(order("headers refused")))
+    for answer in answers:
+        names = {name.lower() for name in answer.headers}
+        foreign = {name.lower() for name in hostile} - {"x-ratelimit-remaining-requests"}
+        assert not names & foreign, (answer.url, names & foreign)
+        assert not [name for name in names if name.startswith("x-venice")]
+        assert "987.654321" not in answer.headers.values()
+        if answer.headers["content-type"] != "video/mp4":
+            assert b"987.65" not in answer.content
+
+
+async def test_a_strangers_job_and_an_unknown_one_are_the_same_to_everybody_else(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R27: at every door, for jobs in every state, byte for byte."""
+    async with Client(gateway) as anna, Client(gateway, "berta") as berta:
+        jobs = await _jobs_in_every_state(gateway, simulator, anna)
+        for state, ids in jobs.items():
+            for real in ids:
+                unknown = _like(real)
+                for method, path, body in _doors():
+                    told = [await _ask(berta, method, path, body, i) for i in (real, unknown)]
+                    assert told[0] == told[1], (state, method, path)
+                    assert told[0][0] >= 400, (state, method, path)
+        # Nothing of berta's has touched anna's jobs.
+        for state, ids in jobs.items():
+            assert job_of(gateway, ids[0]).state == state
+            assert job_of(gateway, ids[0]).completed_at is None or state == "purged"
+
+
+def _doors() -> list[tuple[str, str, str | None]]:
+    own = ("videos/{}", "jobs/{}", "jobs/{}/events", "videos/{}?download")
+    return [
+        ("POST", "/api/v1/video/retrieve", "{}"),
+        ("POST", "/api/v1/video/complete", "{}"),
+        *(("GET", f"/gateway/v1/{path}", None) for path in own),
+        ("HEAD", "/gateway/v1/videos/{}", None),
+        ("POST", "/gateway/v1/jobs/{}/links", None),
+    ]
+
+
+async def _ask(
+    client: Client, method: str, path: str, body: str | None, job: str
+) -> tuple[int, dict[str, str], bytes]:
+    content = None if body is None else {"model": MODEL, "queue_id": job}
+    answer = await client.request(method, path.replace("{}", job), content)
+    headers = {
+        name: value
+        for name, value in answer.headers.items()
+        if name not in CHANGING and not name.startswith("x-ratelimit")
+    }
+    return answer.status_code, headers, answer.content
+
+
+def _like(real: str) -> str:
+    """An id of the same shape that nobody has."""
+    return real[:-4] + ("0000" if not real.endswith("0000") else "1111")
+
+
+async def _jobs_in_every_state(
+    gateway: GatewayProcess, simulator: SimulatorProcess, client: Client
+) -> dict[str, list[str]]:
+    """Ids, queue_id and own, of one job in each state that lasts."""
+    long = {"endpoint": "queue", "outcome": {"execution_seconds": 30_000}, "times": 1}
+    failed = {"endpoint": "queue", "outcome": "fail_billed", "times": 1}
+    lost = {"endpoint": "queue", "before": "answer", "action": {"drop": True}, "times": 1}
+    plans: dict[str, list[dict[str, Any]]] = {
+        "processing": [long],
+        "stored": [],
+        "failed_billed": [failed],
+        "in_doubt": [lost],
+    }
+    jobs = {}
+    for state, plan in plans.items():
+        simulator.faults(plan)
+        answer = await client.queue(order(f"mine {state}"))
+        job = answer.headers["x-gateway-job"]
+        await eventually(lambda job=job, state=state: _is(gateway, job, state), 20)
+        jobs[state] = [i for i in (job, job_of(gateway, job).queue_id) if i is not None]
+    simulator.faults([])
+    return jobs
+
+
+async def _is(gateway: GatewayProcess, job: str, state: str) -> bool:
+    return await asyncio.to_thread(lambda: str(job_of(gateway, job).state)) == state
+
+
+async def test_a_stranger_gets_the_promised_shape(gateway: GatewayProcess) -> None:
+    """R27, R30: 404 `MEDIA_NOT_FOUND`."""
+    async with Client(gateway, "berta") as berta:
+        answer = await berta.retrieve("00000000-0000-0000-0000-000000000000")
+    assert answer.status_code == 404
+    assert answer.json()["code"] == "MEDIA_NOT_FOUND"
+    assert problems(answer) == []

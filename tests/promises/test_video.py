@@ -1,0 +1,239 @@
+"""Promises about videos: whole or not at all, fetched once, and kept until they are safe."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+import random
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.simulator.corruption import CORRUPTIONS
+from gateway.storage.videos_disk import name_of
+from tests.gateway_process import ORGANIZATION_KEY, GatewayProcess
+from tests.promises.asking import MODEL, PRIVATE_MODEL, Client, eventually, settled_down
+from tests.promises.books import assert_books_balance, job_of
+from tests.simulator_process import SimulatorProcess
+
+CUTS: dict[str, dict[str, Any]] = {
+    "cut connection": {"drop_after_bytes": 100_000},
+    "shortened": {"truncate": 100_000},
+    "garbage": {"garbage": True},
+}
+TRIES_MAX = 3
+
+
+def _is_video(more: dict[str, Any], prompt: str, **rest: Any) -> dict[str, Any]:
+    digest = hashlib.sha256(prompt.encode()).hexdigest()
+    match = {"answer": "video", "prompt_sha256": digest}
+    return {"endpoint": "retrieve", "match": match, "action": more, **rest}
+
+
+async def test_no_corrupted_body_is_ever_stored_or_served(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R15: every way of corrupting a body: none stored, three tries at most, said plainly."""
+    kinds = {name: {"corrupt": name} for name in CORRUPTIONS} | CUTS
+    simulator.faults([_is_video(action, f"bad {name}") for name, action in kinds.items()])
+    async with Client(gateway) as client:
+        bought = {name: await client.buy(f"bad {name}") for name in kinds}
+        answers = await asyncio.gather(*(client.finished(q, 60) for q in bought.values()))
+        for (name, queue_id), answer in zip(bought.items(), answers, strict=True):
+            assert answer.status_code == 502, name
+            assert answer.json()["code"] == "UPSTREAM_INVALID", name
+            job = job_of(gateway, queue_id)
+            assert (job.state, job.video_sha256) == ("undeliverable", None), name
+            served = await client.get(f"/gateway/v1/videos/{queue_id}")
+            assert served.status_code >= 400, name
+    fired = [rule["fired"] for rule in simulator.control("GET", "/_faults")]
+    assert max(fired) <= TRIES_MAX
+    held = {path.stem for path in _files(gateway)}
+    assert not held & {name_of(job_of(gateway, q).id) for q in bought.values()}
+    assert_books_balance(gateway)
+
+
+async def test_a_body_that_is_bad_once_is_fetched_again(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R15: the second try stores it, and what is served is what Venice has."""
+    simulator.faults([_is_video({"corrupt": "truncated"}, "bad once", times=1)])
+    async with Client(gateway) as client:
+        queue_id = await client.buy("bad once")
+        video = await client.finished(queue_id)
+    assert video.content == await _original(simulator, queue_id)
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.torture)])
+async def test_a_kill_during_a_fill_never_shows_a_partial_video(
+    gateway: GatewayProcess, simulator: SimulatorProcess, kills: int, chance: random.Random
+) -> None:
+    """R14."""
+    slow = _is_video({"slow_bytes_per_second": 400_000}, "killed fill")
+    simulator.faults([slow])
+    async with Client(gateway) as client:
+        queue_id = await client.buy("killed fill")
+        for _ in range(kills):
+            await eventually(lambda: _is_filling(gateway, queue_id))
+            await asyncio.sleep(chance.uniform(0, 0.5))
+            for answer in (
+                await client.get(f"/gateway/v1/videos/{queue_id}"),
+                await client.retrieve(queue_id),
+            ):
+                assert answer.headers["content-type"] != "video/mp4"
+            gateway.restart()
+            first = await client.retrieve(queue_id)
+            assert first.json()["status"] == "PROCESSING"
+        simulator.faults([])
+        video = await client.finished(queue_id)
+    assert video.content == await _original(simulator, queue_id)
+    assert hashlib.sha256(video.content).hexdigest() == job_of(gateway, queue_id).video_sha256
+    assert [p for p in _files(gateway) if p.stat().st_size == 0] == []
+
+
+async def _is_filling(gateway: GatewayProcess, queue_id: str) -> bool:
+    job = job_of(gateway, queue_id)
+    assert job.state in ("processing", "fetching")
+    return job.state == "fetching"
+
+
+def _files(gateway: GatewayProcess) -> list[Path]:
+    return [path for path in (gateway.data_dir / "videos").rglob("*") if path.is_file()]
+
+
+async def _original(simulator: SimulatorProcess, queue_id: str) -> bytes:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answer = await client.post(
+            f"{simulator.url}/video/retrieve",
+            json={"model": MODEL, "queue_id": queue_id},
+            headers={"authorization": f"Bearer {ORGANIZATION_KEY}"},
+        )
+    assert answer.headers["content-type"] == "video/mp4", answer.text
+    return answer.content
+
+
+@pytest.mark.parametrize("times", [20, pytest.param(500, marks=pytest.mark.torture)])
+async def test_a_client_that_breaks_off_anywhere_downloads_the_same_again(
+    gateway: GatewayProcess, simulator: SimulatorProcess, times: int, chance: random.Random
+) -> None:
+    """R18: even where it asked that delivery delete the media."""
+    async with Client(gateway) as client:
+        queue_id = await client.buy("broken off")
+        await client.finished(queue_id)
+        original = job_of(gateway, queue_id).video_sha256
+        size = job_of(gateway, queue_id).video_bytes or 0
+        for _ in range(times):
+            count = chance.randrange(size)
+            read = await asyncio.to_thread(_break_off, gateway, queue_id, count)
+            assert read >= min(count, size)
+            again = await client.retrieve(queue_id, delete_media_on_completion=True)
+            assert hashlib.sha256(again.content).hexdigest() == original
+
+
+def _break_off(gateway: GatewayProcess, queue_id: str, count: int) -> int:
+    body = f'{{"queue_id":"{queue_id}","delete_media_on_completion":true}}'
+    head = (
+        f"POST /api/v1/video/retrieve HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n"
+        f"Authorization: Bearer {gateway.user_key}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n{body}"
+    )
+    read = 0
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+        connection.sendall(head.encode())
+        while read < count:
+            read += len(connection.recv(min(65_536, count - read)))
+    return read
+
+
+@pytest.mark.parametrize("model", [MODEL, PRIVATE_MODEL], ids=["normal", "private"])
+async def test_venices_copy_is_deleted_only_after_ours_is_stored(
+    gateway: GatewayProcess, simulator: SimulatorProcess, model: str
+) -> None:
+    """R18: a client that completes too early, and two broken bodies before the good one."""
+    prompt = f"kept until safe {model}"
+    endpoint = "retrieve" if model == MODEL else "download"
+    rule = _is_video({"corrupt": "one_byte_short"}, prompt, times=1)
+    simulator.faults([{**rule, "endpoint": endpoint}])
+    async with Client(gateway) as client:
+        queue_id = await client.buy(prompt, model=model)
+        done = await client.post("complete", {"model": model, "queue_id": queue_id})
+        assert done.json() == {"success": True}
+
+        async def is_deleted() -> bool:
+            jobs = simulator.truth()["jobs"]
+            gone = next(job["deleted"] for job in jobs if job["queue_id"] == queue_id)
+            # In this order: what is deleted now must be stored by the time we look.
+            assert not gone or job_of(gateway, queue_id).video_sha256 is not None
+            return bool(gone)
+
+        await eventually(is_deleted, 40)
+        video = await client.retrieve(queue_id)
+    assert video.headers["content-type"] == "video/mp4"
+    job = job_of(gateway, queue_id)
+    assert hashlib.sha256(video.content).hexdigest() == job.video_sha256
+    assert job.bad_bodies == 1
+
+
+@pytest.mark.parametrize("clients", [200, pytest.param(1000, marks=pytest.mark.torture)])
+async def test_however_many_poll_a_job_venice_is_asked_once_at_a_time_and_seldom(
+    gateway: GatewayProcess, simulator: SimulatorProcess, clients: int
+) -> None:
+    """R19: one retrieve in flight, twelve a minute; clients that leave harm nobody."""
+    asking = {"action": {"delay_seconds": 0.4}, "endpoint": "retrieve"}
+    # 300 times faster: three seconds here.
+    long = {"endpoint": "queue", "outcome": {"execution_seconds": 900}, "times": 1}
+    simulator.faults([long, asking])
+    async with Client(gateway) as client:
+        queue_id = await client.buy("polled")
+        began = time.monotonic()
+        leaving = [asyncio.create_task(client.finished(queue_id)) for _ in range(clients // 10)]
+        staying = [asyncio.create_task(_poll(client, queue_id, 2.5)) for _ in range(clients)]
+        await asyncio.sleep(0.5)
+        for task in leaving:
+            task.cancel()
+        polls = sum(await asyncio.gather(*staying))
+        videos = await asyncio.gather(*(client.finished(queue_id) for _ in range(10)))
+    wanted = job_of(gateway, queue_id).video_sha256
+    assert {hashlib.sha256(v.content).hexdigest() for v in videos} == {wanted}
+    asked = [
+        call["at"]
+        for call in simulator.truth()["calls"]
+        if call["endpoint"] == "retrieve" and call["queue_id"] == queue_id
+    ]
+    assert polls >= clients
+    assert len(asked) <= 12, f"in {time.monotonic() - began:.1f} s"
+    assert all(later - earlier >= 0.4 for earlier, later in itertools.pairwise(asked))
+
+
+async def _poll(client: Client, queue_id: str, seconds: float) -> int:
+    until = time.monotonic() + seconds
+    polls = 0
+    while time.monotonic() < until:
+        answer = await client.retrieve(queue_id)
+        assert answer.status_code == 200
+        polls += 1
+        if answer.headers["content-type"] == "video/mp4":
+            break
+        await asyncio.sleep(0.5)
+    return polls
+
+
+async def test_an_altered_file_is_never_served(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R14: what is served matches the recorded SHA-256, or is fetched again."""
+    async with Client(gateway) as client:
+        queue_id = await client.buy("altered")
+        before = await client.finished(queue_id)
+        job = job_of(gateway, queue_id)
+        (path,) = (p for p in _files(gateway) if p.stem == name_of(job.id))
+        path.write_bytes(before.content[:-1] + bytes([before.content[-1] ^ 1]))
+        after = await client.finished(queue_id)
+        await settled_down(gateway)
+    assert after.headers["content-type"] == "video/mp4"
+    assert after.content == before.content
