@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,12 +28,13 @@ from gateway.api.services import Services
 from gateway.book import JobBook
 from gateway.catalogues import CatalogueShelf
 from gateway.core.pacing import GateLimits
-from gateway.core.retry import Endpoint, Outcome
+from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.gauges import Gauges
+from gateway.health import Health
 from gateway.keyring import AdminKey, Keyring
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, UpstreamCounts
 from gateway.moments import SystemClock
 from gateway.policies import BadPolicy, LoadedRules, load_rules
 from gateway.ports import Clock
@@ -41,7 +42,7 @@ from gateway.quotes import QuoteBook
 from gateway.rules import Rules
 from gateway.secret_files import new_key, read_or_make
 from gateway.sending import Sending
-from gateway.settings import Settings, SettingsRefused, fingerprint, read_secret_file
+from gateway.settings import Settings, fingerprint
 from gateway.spending import Spending
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.videos_disk import DiskVideoStore
@@ -53,6 +54,7 @@ from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
 from gateway.workers.reaper import Reaper
 from gateway.workers.rounds import Chore, go_round
+from gateway.workers.secret_watcher import SecretWatcher
 from gateway.workers.tracker import Tracker
 
 QUEUE_PER_MINUTE_KNOWN = 40
@@ -65,74 +67,6 @@ FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
 ADMIN_KEY_FILE = "admin.key"
 _log = structlog.get_logger(__name__)
-
-
-class _Secrets:
-    """Reads the secrets that came from files again when these change."""
-
-    def __init__(self, settings: Settings, use: Callable[[Mapping[str, SecretStr]], None]) -> None:
-        self._files = settings.secret_files
-        self._use = use
-        self._known = self._read()
-
-    def _read(self) -> dict[str, SecretStr]:
-        return {name: read_secret_file(name, path) for name, path in self._files.items()}
-
-    async def run_once(self) -> None:
-        """Take what has changed; a file that cannot be used leaves the old secret in use."""
-        try:
-            found = self._read()
-        except SettingsRefused as error:
-            _log.warning("secret.refused", why=str(error))
-            return
-        if found != self._known:
-            self._known = found
-            self._use(found)
-            _log.info("secrets.renewed", names=sorted(found))
-
-
-class _UpstreamCounts:
-    """Counts what the upstream tells."""
-
-    def __init__(self, metrics: Metrics) -> None:
-        self._metrics = metrics
-
-    def called(self, endpoint: Endpoint, outcome: Outcome) -> None:
-        """One attempt is back."""
-        self._metrics.upstream_requests.labels(endpoint, outcome).inc()
-
-    def retried(self, endpoint: Endpoint, reason: Outcome) -> None:
-        """One more attempt is about to be made."""
-        self._metrics.upstream_retries.labels(endpoint, reason).inc()
-
-
-@dataclass
-class _Health:
-    spending: Spending
-    rules: Rules
-    gate: Gate
-    orders: Orders
-
-    def problems(self) -> dict[str, str]:
-        """What keeps the gateway from taking orders."""
-        found = {}
-        if self.spending.is_draining:
-            found["service"] = "draining: restarting or stopping"
-        if self.spending.stopped is not None:
-            found["spending"] = f"stopped: {self.spending.stopped}"
-        return found
-
-    def details(self) -> dict[str, str]:
-        """How each part stands."""
-        policies = f"version {self.rules.current.version}"
-        if self.rules.trouble:
-            policies += f" stands, the files on disk are refused: {self.rules.trouble}"
-        return {
-            "spending": "on",
-            "policies": policies,
-            "gate": f"{self.gate!r}",
-            "orders": f"{self.orders.in_flight} under way",
-        }
 
 
 @dataclass
@@ -169,119 +103,49 @@ class Gateway:
         await self._stack.aclose()
 
     async def _start(self) -> None:
-        settings, clock = self.settings, self.clock
-        metrics = self._metrics = Metrics()
-        metrics.build_info.labels(gateway.__version__).set(1)
-        rules = self._rules = Rules(settings.policies, metrics)
-        ledger = self._ledger = await SqliteLedger.open(
+        self._metrics = Metrics()
+        self._metrics.build_info.labels(gateway.__version__).set(1)
+        self._rules = Rules(self.settings.policies, self._metrics)
+        await self._open_storage()
+        self._venice = await self._open_upstream()
+        self._shelf = CatalogueShelf(
+            self._venice, self.clock, self.settings.data_dir / "catalogue.json"
+        )
+        orders = self._build_orders()
+        deliveries = self._build_deliveries()
+        self.services = self._build_services(orders, deliveries)
+        self._build_doors()
+        await self._shelf.begin()
+        await self._begin_work(deliveries)
+
+    @property
+    def _rulebook(self) -> Rulebook:
+        return self._rules.current.rulebook
+
+    async def _open_storage(self) -> None:
+        settings = self.settings
+        self._ledger = await SqliteLedger.open(
             settings.database_path,
             upstream=self.upstream_stamp,
-            now=clock.now(),
-            observe_commit=metrics.ledger_commit.observe,
+            now=self.clock.now(),
+            observe_commit=self._metrics.ledger_commit.observe,
         )
-        self._stack.push_async_callback(ledger.close)
-        store = DiskVideoStore(settings.video_dir)
-        await store.sweep()
-        venice = await self._open_upstream(rules)
-        book = JobBook(ledger.job)
-        keyring = Keyring(ledger, clock)
-        await keyring.load()
-        spending = Spending(
-            clock, metrics, lambda: store.free_bytes() > rules.current.rulebook.videos.free_disk
-        )
-        shelf = CatalogueShelf(venice, clock, settings.data_dir / "catalogue.json")
-        quotes = QuoteBook(venice, clock, lambda: rules.current.rulebook.quotes)
-        allowances = Allowances(clock, lambda: rules.current.rulebook)
-        estimator = Estimator(
-            quotes=quotes,
-            ledger=ledger,
-            clock=clock,
-            rules=lambda: rules.current,
-            catalogue=lambda: shelf.current,
-        )
-        sending = Sending(
-            ledger=ledger,
-            upstream=venice,
-            clock=clock,
-            book=book,
-            estimator=estimator,
-            spending=spending,
-            allowances=allowances,
-            metrics=metrics,
-            upstream_key=lambda: fingerprint(self.api_key),
-        )
-        orders = Orders(ledger, clock, sending, self._waits)
-        deliveries = Deliveries(
-            ledger=ledger,
-            store=store,
-            upstream=venice,
-            clock=clock,
-            book=book,
-            metrics=metrics,
-            fetches=lambda: rules.current.rulebook.videos.fetches,
-        )
-        tracking = Tracking(
-            ledger=ledger,
-            upstream=venice,
-            clock=clock,
-            book=book,
-            deliveries=deliveries,
-            metrics=metrics,
-        )
-        tracker = Tracker(tracking, clock, lambda: _gate_limits(rules.current).retrieve)
-        book.listen(tracker.follow)
-        self._stack.push_async_callback(tracker.close)
-        await sending.recover()
-        await tracking.recover()
-        reaper = Reaper(ledger, deliveries, clock, lambda: rules.current.rulebook.videos)
-        self.services = Services(
-            clock=clock,
-            ledger=ledger,
-            book=book,
-            keyring=keyring,
-            admin_key=AdminKey(administration_key(settings)),
-            orders=orders,
-            quotes=quotes,
-            estimator=estimator,
-            shelf=shelf,
-            deliveries=deliveries,
-            allowances=allowances,
-            spending=spending,
-            links=MediaLinks(self._links_secret(), settings.public_url, clock),
-            metrics=metrics,
-            health=_Health(spending, rules, self._gate, orders),
-            gauges=Gauges(
-                metrics=metrics,
-                ledger=ledger,
-                clock=clock,
-                gate=self._gate,
-                breaker_is_open=venice.breaker_is_open,
-                rulebook=lambda: rules.current.rulebook,
-                knows_model=shelf.knows,
-            ),
-            rules=lambda: rules.current,
-            reload_rules=rules.reload,
-            body_bytes_max=settings.body_bytes_max,
-        )
-        apart = {"metrics"} if settings.metrics_port is not None else set()
-        self.asgi = self._application({n: r for n, r in DOORS.items() if n not in apart})
-        self.watched = self._application(OPEN_DOORS)
-        await shelf.begin()
-        await self._begin_chores(
-            (tracker, TRACKER_ROUND),
-            (reaper, REAPER_ROUND),
-            (shelf, SHELF_ROUND),
-            (rules, FILES_ROUND),
-            (_Secrets(settings, self._use_keys), FILES_ROUND),
-        )
+        self._stack.push_async_callback(self._ledger.close)
+        self._store = DiskVideoStore(settings.video_dir)
+        await self._store.sweep()
+        self._book = JobBook(self._ledger.job)
+        self._keyring = Keyring(self._ledger, self.clock)
+        await self._keyring.load()
 
-    async def _open_upstream(self, rules: Rules) -> Venice:
-        clock = self.clock
+    async def _open_upstream(self) -> Venice:
+        clock, rules = self.clock, self._rules
         client = self._client = VeniceClient(
             self.upstream_url, self.api_key, billing_key=self.settings.venice_billing_key
         )
         self._stack.push_async_callback(client.close)
-        gate = self._gate = Gate(clock, _gate_limits(rules.current), self._ledger.record_call)
+        gate = self._gate = Gate(
+            clock, _gate_limits(rules.current), self._ledger.record_call, self._weight_of
+        )
         now = clock.now()
         gate.recall(await self._ledger.recorded_calls(now - RECALL_MS), now)
         links = Links(self.upstream_url, rules.current.rulebook.venice.download_hosts)
@@ -290,7 +154,7 @@ class Gateway:
             gate,
             links,
             clock,
-            _UpstreamCounts(self._metrics),
+            UpstreamCounts(self._metrics),
             rules=rules.current.rulebook.retry.rules,
             hold=rules.current.rulebook.venice.hold / 1000,
         )
@@ -303,6 +167,113 @@ class Gateway:
         rules.follow(follow)
         return venice
 
+    def _weight_of(self, user: str) -> int:
+        """Calls that a user may make in one turn at the gate."""
+        known = self._keyring.user(user)
+        if known is None:
+            return 1
+        name = self._rulebook.policy_name_for(known.policy, known.team)
+        return self._rulebook.policies[name].rate.weight
+
+    def _build_orders(self) -> Orders:
+        ledger, clock, metrics = self._ledger, self.clock, self._metrics
+        self._spending = Spending(
+            clock, metrics, lambda: self._store.free_bytes() > self._rulebook.videos.free_disk
+        )
+        self._quotes = QuoteBook(self._venice, clock, lambda: self._rulebook.quotes)
+        self._allowances = Allowances(clock, lambda: self._rulebook)
+        self._estimator = Estimator(
+            quotes=self._quotes,
+            ledger=ledger,
+            clock=clock,
+            rules=lambda: self._rules.current,
+            catalogue=lambda: self._shelf.current,
+        )
+        self._sending = Sending(
+            ledger=ledger,
+            upstream=self._venice,
+            clock=clock,
+            book=self._book,
+            estimator=self._estimator,
+            spending=self._spending,
+            allowances=self._allowances,
+            metrics=metrics,
+            upstream_key=lambda: fingerprint(self.api_key),
+        )
+        return Orders(ledger, clock, self._sending, self._waits)
+
+    def _build_deliveries(self) -> Deliveries:
+        return Deliveries(
+            ledger=self._ledger,
+            store=self._store,
+            upstream=self._venice,
+            clock=self.clock,
+            book=self._book,
+            metrics=self._metrics,
+            fetches=lambda: self._rulebook.videos.fetches,
+        )
+
+    def _build_services(self, orders: Orders, deliveries: Deliveries) -> Services:
+        gauges = Gauges(
+            metrics=self._metrics,
+            ledger=self._ledger,
+            clock=self.clock,
+            gate=self._gate,
+            breaker_is_open=self._venice.breaker_is_open,
+            rulebook=lambda: self._rulebook,
+            knows_model=self._shelf.knows,
+        )
+        return Services(
+            clock=self.clock,
+            ledger=self._ledger,
+            book=self._book,
+            keyring=self._keyring,
+            admin_key=AdminKey(administration_key(self.settings)),
+            orders=orders,
+            quotes=self._quotes,
+            estimator=self._estimator,
+            shelf=self._shelf,
+            deliveries=deliveries,
+            allowances=self._allowances,
+            spending=self._spending,
+            links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
+            metrics=self._metrics,
+            health=Health(self._spending, self._rules, orders, lambda: repr(self._gate)),
+            gauges=gauges,
+            rules=lambda: self._rules.current,
+            reload_rules=self._rules.reload,
+            body_bytes_max=self.settings.body_bytes_max,
+        )
+
+    def _build_doors(self) -> None:
+        apart = {"metrics"} if self.settings.metrics_port is not None else set()
+        self.asgi = self._application({n: r for n, r in DOORS.items() if n not in apart})
+        self.watched = self._application(OPEN_DOORS)
+
+    async def _begin_work(self, deliveries: Deliveries) -> None:
+        """Take up what a stop left behind, then begin the chores."""
+        tracking = Tracking(
+            ledger=self._ledger,
+            upstream=self._venice,
+            clock=self.clock,
+            book=self._book,
+            deliveries=deliveries,
+            metrics=self._metrics,
+        )
+        tracker = Tracker(tracking, self.clock, lambda: _gate_limits(self._rules.current).retrieve)
+        self._book.listen(tracker.follow)
+        self._stack.push_async_callback(tracker.close)
+        await self._sending.recover()
+        await tracking.recover()
+        reaper = Reaper(self._ledger, deliveries, self.clock, lambda: self._rulebook.videos)
+        self._begin_chores(
+            (tracker, TRACKER_ROUND),
+            (reaper, REAPER_ROUND),
+            (self._shelf, SHELF_ROUND),
+            (self._rules, FILES_ROUND),
+            (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
+        )
+
     def _use_keys(self, secrets_by_name: Mapping[str, SecretStr]) -> None:
         """Go on with other keys; jobs remember by which one they were bought."""
         self.api_key = secrets_by_name.get("VENICE_API_KEY", self.api_key)
@@ -310,7 +281,7 @@ class Gateway:
         self._client.use_keys(self.api_key, billing)
 
     def _waits(self) -> Waits:
-        return self.waits or Waits(hold=self._rules.current.rulebook.venice.hold / 1000)
+        return self.waits or Waits(hold=self._rulebook.venice.hold / 1000)
 
     def _links_secret(self) -> bytes:
         made = read_or_make(self.settings.data_dir / "links.key", secrets.token_hex(32))
@@ -334,7 +305,7 @@ class Gateway:
         guarded = AdminGuard(_WithApp(app), self.services.admin_key)
         return Edge(guarded, self._metrics, names, access_log=True)
 
-    async def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
+    def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
         tasks = [
             asyncio.create_task(go_round(type(chore).__name__, chore, seconds))
             for chore, seconds in chores

@@ -17,6 +17,8 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.core.retry import Endpoint, Outcome
+
 PREFIX = "venice_gateway_"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
@@ -136,3 +138,18 @@ class Metrics:
             "spending_stopped", "1 while no new order is taken because the ledger is in question."
         )
         self.build_info = gauge("build_info", "Always 1; the labels say what runs.", "version")
+
+
+class UpstreamCounts:
+    """Counts what happens on the way to Venice."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+
+    def called(self, endpoint: Endpoint, outcome: Outcome) -> None:
+        """One attempt is back."""
+        self._metrics.upstream_requests.labels(endpoint, outcome).inc()
+
+    def retried(self, endpoint: Endpoint, reason: Outcome) -> None:
+        """One more attempt is about to be made."""
+        self._metrics.upstream_retries.labels(endpoint, reason).inc()

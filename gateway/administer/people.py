@@ -108,11 +108,3 @@ async def team_standings(office: Office, name: str) -> list[Standing]:
 async def _standings(office: Office, limits: Sequence[Limit]) -> list[Standing]:
     calendar = office.rulebook.organization.calendar
     return await office.ledger.standings(limits, calendar, office.clock.now())
-
-
-def users_by_team(office: Office) -> dict[str | None, int]:
-    """How many users each team has; None stands for those without one."""
-    counts: dict[str | None, int] = {}
-    for user in office.keyring.users():
-        counts[user.team] = counts.get(user.team, 0) + 1
-    return counts

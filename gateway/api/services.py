@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from starlette.requests import Request
 
@@ -16,6 +15,7 @@ from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.gauges import Gauges
+from gateway.health import Health
 from gateway.keyring import AdminKey, Keyring
 from gateway.metrics import Metrics
 from gateway.policies import LoadedRules
@@ -26,16 +26,6 @@ from gateway.submit import Orders
 
 LINK_MS = 30 * 86_400_000
 """How long a job's own link works: as long as an undelivered video is kept by default."""
-
-
-class Health(Protocol):
-    """What the probes ask."""
-
-    def problems(self) -> dict[str, str]:
-        """What keeps the gateway from being ready, by part; empty when it is."""
-
-    def details(self) -> dict[str, str]:
-        """How each part stands, in operators' words."""
 
 
 @dataclass(frozen=True)

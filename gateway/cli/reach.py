@@ -201,6 +201,7 @@ def _understood(response: httpx.Response) -> Any:
 
 def _silent(url: str, why: str) -> str:
     return (
-        f"The gateway at {url.rstrip('/')} does not answer ({why or 'no connection'}). If it is starting or "
-        "stopping, try again; if others reach it by another address, set VGW_URL to that one."
+        f"The gateway at {url.rstrip('/')} does not answer ({why or 'no connection'}). If it is "
+        "starting or stopping, try again; if others reach it by another address, set VGW_URL to "
+        "that one."
     )

@@ -126,14 +126,15 @@ class Writer:
 
     def _empty_log(self) -> None:
         """Move the whole log into the database and cut it off; readers in the way: later."""
+        self._connection.execute("PRAGMA busy_timeout = 0")
         try:
-            self._connection.execute("PRAGMA busy_timeout = 0")
             row = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+            self._has_log = bool(row[0])
         except sqlite3.Error:
             # A full or broken disk is told to whoever writes next.
             return
-        self._has_log = row is None or bool(row[0])
+        finally:
+            self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
     def _gather(self, first: _Task | None) -> tuple[list[_Task], bool]:
         group: list[_Task] = []

@@ -1,0 +1,42 @@
+"""What keeps the gateway from taking orders, and how each part stands, in operators' words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from gateway.rules import Rules
+from gateway.spending import Spending
+from gateway.submit import Orders
+
+
+class Health:
+    """What the probes ask; it never asks Venice."""
+
+    def __init__(
+        self, spending: Spending, rules: Rules, orders: Orders, gate: Callable[[], str]
+    ) -> None:
+        self._spending = spending
+        self._rules = rules
+        self._orders = orders
+        self._gate = gate
+
+    def problems(self) -> dict[str, str]:
+        """What keeps the gateway from taking orders, by part; empty when nothing does."""
+        found = {}
+        if self._spending.is_draining:
+            found["service"] = "draining: restarting or stopping"
+        if self._spending.stopped is not None:
+            found["spending"] = f"stopped: {self._spending.stopped}"
+        return found
+
+    def details(self) -> dict[str, str]:
+        """How each part stands."""
+        policies = f"version {self._rules.current.version}"
+        if self._rules.trouble:
+            policies += f" stands, the files on disk are refused: {self._rules.trouble}"
+        return {
+            "spending": "on",
+            "policies": policies,
+            "gate": self._gate(),
+            "orders": f"{self._orders.in_flight} under way",
+        }
