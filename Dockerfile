@@ -18,6 +18,7 @@ LABEL org.opencontainers.image.title="venice-gateway" \
       org.opencontainers.image.licenses="Apache-2.0"
 # Compiled once in the build: the root file system may be mounted read-only. Everything the gateway
 # writes goes to /data, and its temporary files with it.
+# Beyond loopback VGW_PUBLIC_URL must be given: the gateway says so and does not start without it.
 ENV PATH=/opt/gateway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -27,7 +28,9 @@ ENV PATH=/opt/gateway/bin:$PATH \
     VGW_POLICIES=/app/policies \
     HOME=/data \
     TMPDIR=/data
-RUN useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin gateway \
+# Nothing in here installs or builds any more; the base image brings pip, and up to 3.11 setuptools.
+RUN python -m pip uninstall --yes --root-user-action=ignore pip setuptools wheel \
+ && useradd --system --uid 10001 --user-group --home-dir /data --shell /usr/sbin/nologin gateway \
  && install -d -o gateway -g gateway -m 0700 /data
 COPY --from=build /opt/gateway /opt/gateway
 COPY policies /app/policies

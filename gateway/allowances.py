@@ -14,7 +14,7 @@ from gateway.core.quota import MinuteCounter
 from gateway.ports import Caller, Clock
 
 COUNTERS_MAX = 20_000
-"""Users and kinds remembered; the longest unused go first, with nothing to remember of them."""
+"""Users and kinds remembered; beyond it the oldest go, and their minute begins anew."""
 
 ACTIVE_RETRY = 30
 """Seconds: nobody knows when a video ends, and asking this often costs nothing."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import TracebackType
 
 import structlog
@@ -27,24 +28,28 @@ from gateway.api.services import Links as MediaLinks
 from gateway.api.services import Services
 from gateway.book import JobBook
 from gateway.catalogues import CatalogueShelf
+from gateway.core.errors import SpendingStopped
 from gateway.core.pacing import GateLimits
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.gauges import Gauges
 from gateway.health import Health
-from gateway.keyring import AdminKey, Keyring
+from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics, UpstreamCounts
 from gateway.moments import SystemClock
 from gateway.policies import BadPolicy, LoadedRules, load_rules
 from gateway.ports import Clock
 from gateway.quotes import QuoteBook
+from gateway.removal import Removal
 from gateway.rules import Rules
-from gateway.secret_files import new_key, read_or_make
+from gateway.secret_files import WatchedSecret, new_key, read_or_make, replace
 from gateway.sending import Sending
-from gateway.settings import Settings, fingerprint
+from gateway.settings import Settings, SettingsRefused, fingerprint
 from gateway.spending import Spending
+from gateway.startup import StartupChecks
 from gateway.storage.ledger_sqlite import SqliteLedger
+from gateway.storage.upkeep import Upkeep
 from gateway.storage.videos_disk import DiskVideoStore
 from gateway.submit import Orders, Waits
 from gateway.track import Tracking
@@ -52,6 +57,7 @@ from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
+from gateway.workers.mender import Mender
 from gateway.workers.reaper import Reaper
 from gateway.workers.rounds import Chore, go_round
 from gateway.workers.secret_watcher import SecretWatcher
@@ -62,6 +68,7 @@ RETRIEVE_PER_MINUTE_KNOWN = 120
 """Venice's documented limits, where the policy says `auto`."""
 TRACKER_ROUND = 0.1
 REAPER_ROUND = 1.0
+MENDER_ROUND = 1.0
 SHELF_ROUND = 1.0
 FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
@@ -116,6 +123,7 @@ class Gateway:
         self.services = self._build_services(orders, deliveries)
         self._build_doors()
         await self._shelf.begin()
+        await self._check(deliveries)
         await self._begin_work(deliveries)
 
     @property
@@ -129,6 +137,7 @@ class Gateway:
             upstream=self.upstream_stamp,
             now=self.clock.now(),
             observe_commit=self._metrics.ledger_commit.observe,
+            observe_broken=self._trip,
         )
         self._stack.push_async_callback(self._ledger.close)
         self._store = DiskVideoStore(settings.video_dir)
@@ -136,6 +145,8 @@ class Gateway:
         self._book = JobBook(self._ledger.job)
         self._keyring = Keyring(self._ledger, self.clock)
         await self._keyring.load()
+        self._admin_keys = AdminKeys(self._ledger, _root_key(settings))
+        await self._admin_keys.load()
 
     async def _open_upstream(self) -> Venice:
         clock, rules = self.clock, self._rules
@@ -167,6 +178,9 @@ class Gateway:
         rules.follow(follow)
         return venice
 
+    def _trip(self, why: str) -> None:
+        self._spending.trip(why)
+
     def _weight_of(self, user: str) -> int:
         """Calls that a user may make in one turn at the gate."""
         known = self._keyring.user(user)
@@ -178,7 +192,10 @@ class Gateway:
     def _build_orders(self) -> Orders:
         ledger, clock, metrics = self._ledger, self.clock, self._metrics
         self._spending = Spending(
-            clock, metrics, lambda: self._store.free_bytes() > self._rulebook.videos.free_disk
+            clock,
+            metrics,
+            ledger,
+            lambda: self._store.free_bytes() > self._rulebook.videos.free_disk,
         )
         self._quotes = QuoteBook(self._venice, clock, lambda: self._rulebook.quotes)
         self._allowances = Allowances(clock, lambda: self._rulebook)
@@ -200,7 +217,7 @@ class Gateway:
             metrics=metrics,
             upstream_key=lambda: fingerprint(self.api_key),
         )
-        return Orders(ledger, clock, self._sending, self._waits)
+        return Orders(ledger, clock, self._book, self._sending, self._waits)
 
     def _build_deliveries(self) -> Deliveries:
         return Deliveries(
@@ -211,6 +228,16 @@ class Gateway:
             book=self._book,
             metrics=self._metrics,
             fetches=lambda: self._rulebook.videos.fetches,
+        )
+
+    def _build_removal(self) -> Removal:
+        return Removal(
+            ledger=self._ledger,
+            store=self._store,
+            upstream=self._venice,
+            clock=self.clock,
+            book=self._book,
+            metrics=self._metrics,
         )
 
     def _build_services(self, orders: Orders, deliveries: Deliveries) -> Services:
@@ -228,12 +255,13 @@ class Gateway:
             ledger=self._ledger,
             book=self._book,
             keyring=self._keyring,
-            admin_key=AdminKey(administration_key(self.settings)),
+            admin_keys=self._admin_keys,
             orders=orders,
             quotes=self._quotes,
             estimator=self._estimator,
             shelf=self._shelf,
             deliveries=deliveries,
+            removal=self._build_removal(),
             allowances=self._allowances,
             spending=self._spending,
             links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
@@ -250,6 +278,18 @@ class Gateway:
         self.asgi = self._application({n: r for n, r in DOORS.items() if n not in apart})
         self.watched = self._application(OPEN_DOORS)
 
+    async def _check(self, deliveries: Deliveries) -> None:
+        checks = StartupChecks(
+            ledger=self._ledger,
+            store=self._store,
+            spending=self._spending,
+            clock=self.clock,
+            mend=deliveries.open,
+            sweep=self.services.removal.sweep,
+        )
+        await checks.run()
+        self._stack.push_async_callback(checks.end)
+
     async def _begin_work(self, deliveries: Deliveries) -> None:
         """Take up what a stop left behind, then begin the chores."""
         tracking = Tracking(
@@ -263,22 +303,35 @@ class Gateway:
         tracker = Tracker(tracking, self.clock, lambda: _gate_limits(self._rules.current).retrieve)
         self._book.listen(tracker.follow)
         self._stack.push_async_callback(tracker.close)
-        await self._sending.recover()
-        await tracking.recover()
-        reaper = Reaper(self._ledger, deliveries, self.clock, lambda: self._rulebook.videos)
+        await self._recover(tracking)
+        ledger, orders = self._ledger, self.services.orders
+        reaper = Reaper(ledger, self.services.removal, self.clock, lambda: self._rulebook.videos)
+        in_flight = orders.job_ids_in_flight
+        mender = Mender(ledger, self._book, self.clock, in_flight, tracker.is_looking)
         self._begin_chores(
             (tracker, TRACKER_ROUND),
             (reaper, REAPER_ROUND),
+            (mender, MENDER_ROUND),
             (self._shelf, SHELF_ROUND),
             (self._rules, FILES_ROUND),
             (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
         )
+
+    async def _recover(self, tracking: Tracking) -> None:
+        try:
+            await self._sending.recover()
+        except SpendingStopped:
+            # The ledger will not have it: what is held stays held, and reading goes on.
+            _log.exception("start.orders_not_recovered")
+        await tracking.recover()
 
     def _use_keys(self, secrets_by_name: Mapping[str, SecretStr]) -> None:
         """Go on with other keys; jobs remember by which one they were bought."""
         self.api_key = secrets_by_name.get("VENICE_API_KEY", self.api_key)
         billing = secrets_by_name.get("VENICE_BILLING_KEY", self.settings.venice_billing_key)
         self._client.use_keys(self.api_key, billing)
+        if (root := secrets_by_name.get("VGW_ADMIN_KEY")) is not None:
+            self._admin_keys.use_root(root.get_secret_value())
 
     def _waits(self) -> Waits:
         return self.waits or Waits(hold=self._rulebook.venice.hold / 1000)
@@ -295,14 +348,18 @@ class Gateway:
         app.state.office = Office(
             ledger=self._ledger,
             keyring=self.services.keyring,
+            admin_keys=self._admin_keys,
             book=self.services.book,
+            store=self._store,
+            spending=self._spending,
+            metrics=self._metrics,
             clock=self.clock,
             read_rules=self.services.rules,
             reload_rules=self.services.reload_rules,
         )
         names = {route.endpoint: name for name, route in doors.items()}
         # The edge answers every error itself, so Starlette's own handlers must not.
-        guarded = AdminGuard(_WithApp(app), self.services.admin_key)
+        guarded = AdminGuard(_WithApp(app), self._admin_keys)
         return Edge(guarded, self._metrics, names, access_log=True)
 
     def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
@@ -353,18 +410,27 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
     try:
         keyring = Keyring(ledger, clock)
         await keyring.load()
+        admin_keys = AdminKeys(ledger, _root_key(settings))
+        await admin_keys.load()
+        metrics = Metrics()
+        spending = Spending(clock, metrics, ledger, lambda: True)
+        await spending.recall()
         app = Starlette(routes=list(ADMIN_DOORS.values()))
         app.router.redirect_slashes = False
         app.state.office = Office(
             ledger=ledger,
             keyring=keyring,
+            admin_keys=admin_keys,
             book=JobBook(ledger.job),
+            store=DiskVideoStore(settings.video_dir),
+            spending=spending,
+            metrics=metrics,
             clock=clock,
             read_rules=cache(lambda: load_rules(settings.policies)),
             reload_rules=lambda: load_rules(settings.policies),
         )
-        guarded = AdminGuard(_WithApp(app), AdminKey(administration_key(settings)))
-        yield Edge(guarded, Metrics(), {}, access_log=False)
+        guarded = AdminGuard(_WithApp(app), admin_keys)
+        yield Edge(guarded, metrics, {}, access_log=False)
     finally:
         await ledger.close()
 
@@ -374,6 +440,30 @@ def administration_key(settings: Settings) -> str:
     if settings.admin_key is not None:
         return settings.admin_key.get_secret_value()
     return read_or_make(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
+
+
+def _root_key(settings: Settings) -> Callable[[], str]:
+    """The admin key as it is now: a file of our own may be replaced at any time."""
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value
+    return WatchedSecret(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
+
+
+def reset_administration_key(settings: Settings) -> Path:
+    """Put a new admin key in the data directory; the old one opens nothing from now on.
+
+    `SettingsRefused` where the key is a setting: it is changed where it was set.
+    """
+    if settings.admin_key is not None:
+        raise SettingsRefused("VGW_ADMIN_KEY is set, so the admin key is changed there.")
+    path = settings.data_dir / ADMIN_KEY_FILE
+    replace(path, new_key(admin=True)[1])
+    return path
+
+
+def upkeep(settings: Settings) -> Upkeep:
+    """Backups and schema steps of the database that the settings name."""
+    return Upkeep(settings.database_path)
 
 
 class _WithApp:

@@ -85,6 +85,17 @@ class JobBook:
         # Something newer may have come in while the database was read.
         return self.known(read.id) or self.put(read)
 
+    async def refresh(self, job_id: str) -> Job:
+        """Read a job again that was found to be other than it is known here."""
+        before = self._jobs.get(job_id)
+        read = await self._read(job_id)
+        now = self._jobs.get(job_id)
+        if now is not None and now is not before:
+            # Something newer came in while the database was read.
+            return now
+        assert read is not None, "a job that is known is in the ledger"
+        return self.put(read)
+
     def active(self, user: str) -> int:
         """How many jobs of a user are in the making."""
         return self._active[user]

@@ -5,25 +5,26 @@ Whoever asks waits for the same fetch; Venice's copy is let go only when ours is
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import structlog
 
 from gateway.book import JobBook
-from gateway.core.errors import Draining
-from gateway.core.job import Event, State
+from gateway.core.answers import NO_VIDEO_IN_TIME, STALL_AFTER_MS, asked_anew
+from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.mp4 import BrokenVideo
+from gateway.core.retry import Outcome
 from gateway.metrics import Metrics
+from gateway.places import Places
 from gateway.ports import (
     BodyCut,
+    BodyLost,
     Clock,
     Job,
     Ledger,
     LinkRefused,
-    NoPlace,
     OpenVideo,
-    Reply,
     StoredVideo,
     StoreFailure,
     Upstream,
@@ -36,11 +37,24 @@ BAD_BODIES_MAX = 3
 SUSPICIOUS_BYTES = 100_000
 """Real clients take less for a moderation placeholder (720p, 5 s)."""
 
+LINK_LIVES_ON = frozenset({408, 425})
+"""Refusals of a link that say nothing of the video behind it."""
+
 _log = structlog.get_logger(__name__)
 
 
+class Tried(NamedTuple):
+    """A job after something was tried for it."""
+
+    job: Job
+    has_failed: bool = False
+    """Venice's side, or the way to it, failed: the next try waits longer."""
+    is_waiting: bool = False
+    """A video is ready, but no place was free to fetch it."""
+
+
 class Deliveries:
-    """Fills the store, opens videos, and completes jobs."""
+    """Fills the store, and opens what is in it."""
 
     def __init__(
         self,
@@ -59,39 +73,48 @@ class Deliveries:
         self._clock = clock
         self._book = book
         self._metrics = metrics
-        self._places = asyncio.Semaphore(fetches())
+        self.places = Places(fetches)
+        """Whoever fetches a video holds one before the answer that brings it is read."""
 
-    async def take(self, job: Job, video: VideoReply) -> Job:
-        """Take in the body that Venice is sending for a job."""
+    async def take(self, job: Job, video: VideoReply) -> Tried:
+        """Take in the body that Venice is sending for a job; the caller holds a place."""
         if job.state is State.PROCESSING:
             ready = {"ready_at": job.ready_at or self._clock.now()}
             job = await self._move(job, Event.FINISH, ready)
-        async with self._places:
-            try:
-                stored = await self._store.fill(job.id, video.chunks, video.expected_bytes)
-            except (BrokenVideo, BodyCut) as error:
-                return await self._count_bad_body(job, str(error))
-            except StoreFailure as error:
-                _log.error("fetch.failed_here", job=job.id, why=str(error))
-                return await self._move(job, Event.INTERRUPT, reason=f"our own disk: {error}")
-            except BaseException:
-                await self._move(job, Event.INTERRUPT, reason="the gateway stopped fetching")
-                raise
-        return await self._keep(job, stored)
+        try:
+            stored = await self._store.fill(job.id, video.chunks, video.expected_bytes)
+        except BodyLost as error:
+            return Tried(await self._interrupt(job, f"the network: {error}"), has_failed=True)
+        except (BrokenVideo, BodyCut) as error:
+            return Tried(await self._count_bad_body(job, str(error)), has_failed=True)
+        except StoreFailure as error:
+            _log.error("fetch.failed_here", job=job.id, why=str(error))
+            return Tried(await self._move(job, Event.INTERRUPT, reason=f"our own disk: {error}"))
+        except BaseException:
+            await self._move(job, Event.INTERRUPT, reason="the gateway stopped fetching")
+            raise
+        return Tried(await self._keep(job, stored))
 
-    async def follow_link(self, job: Job) -> Job:
-        """Fetch a private video by Venice's link; a dead link stalls the job."""
+    async def follow_link(self, job: Job) -> Tried:
+        """Fetch a private video by Venice's link; a dead link stalls the job. The caller holds a
+        place."""
         if job.download_url is None:
-            return await self._move(job, Event.INTERRUPT, reason="no link to follow")
+            return Tried(await self._interrupt(job, "no link to follow"), has_failed=True)
         try:
             async with self._upstream.download(job.download_url) as reply:
                 if isinstance(reply, VideoReply):
                     return await self.take(job, reply)
         except LinkRefused as error:
-            return await self._stall(job, f"its link may not be followed: {error}")
-        if reply.status is not None and 400 <= reply.status < 500 and reply.status != 429:
-            return await self._stall(job, f"its link is dead (status {reply.status})")
-        return await self._move(job, Event.INTERRUPT, reason=f"its link: {reply.outcome}")
+            return Tried(await self._stall(job, f"its link may not be followed: {error}"))
+        if reply.outcome is Outcome.REFUSED and reply.status not in LINK_LIVES_ON:
+            return Tried(await self._stall(job, f"its link is dead (status {reply.status})"))
+        return Tried(await self._interrupt(job, f"its link: {reply.outcome}"), has_failed=True)
+
+    async def _interrupt(self, job: Job, reason: str) -> Job:
+        """Look again later, unless that has been tried for as long as links live."""
+        if job.ready_at is not None and self._clock.now() - job.ready_at >= STALL_AFTER_MS:
+            return await self._stall(job, f"{NO_VIDEO_IN_TIME} ({reason})")
+        return await self._move(job, Event.INTERRUPT, reason=reason)
 
     async def _stall(self, job: Job, reason: str) -> Job:
         job = await self._move(job, Event.INTERRUPT, reason=reason)
@@ -130,14 +153,22 @@ class Deliveries:
         video = await self._store.open(job.id, StoredVideo(job.video_sha256, job.video_bytes))
         self._metrics.video_hits.labels("hit" if video else "damaged").inc()
         if video is None and job.state is State.STORED:
+            await self._want_again(job)
+        return video
+
+    async def _want_again(self, job: Job) -> None:
+        """Have a video fetched again; of many who find it damaged, the first one does."""
+        facts = asked_anew(self._clock.now())
+        try:
+            job = await self._move(job, Event.WANT_AGAIN, facts, "ours is missing or damaged")
             _log.error("video.damaged", job=job.id)
-            gone = job.copy_gone
-            job = await self._move(job, Event.WANT_AGAIN, reason="ours is missing or damaged")
-            if gone:
+            if job.copy_gone:
                 await self._move(job, Event.VANISH, reason="ours is damaged, Venice's is deleted")
             else:
                 await self._move(job, Event.INTERRUPT, reason="to be fetched again")
-        return video
+        except IllegalEvent:
+            # Somebody else found it first, or it was purged while we looked.
+            await self._book.refresh(job.id)
 
     async def note_delivered(self, job: Job) -> None:
         """A client has the whole video."""
@@ -148,41 +179,6 @@ class Deliveries:
         """A client asked that delivery complete the job; ours stays for its grace."""
         if not job.delete_wanted:
             self._book.put(await self._ledger.note(job.id, {"delete_wanted": True}))
-
-    async def complete(self, job: Job, *, purge: bool) -> None:
-        """The caller is done with a job. A job still being made goes on, and goes on arrival."""
-        if job.completed_at is None:
-            facts = {"completed_at": self._clock.now()}
-            job = self._book.put(await self._ledger.note(job.id, facts))
-        if purge and job.state in (State.STORED, State.EVICTED):
-            await self.purge(job, "completed")
-
-    async def purge(self, job: Job, reason: str) -> Job:
-        """Remove our video: first in the ledger, so that nobody is promised what is going."""
-        job = await self._move(job, Event.PURGE, reason=reason)
-        await self._store.delete(job.id)
-        self._metrics.video_evictions.labels(reason).inc()
-        return job
-
-    async def let_go(self, job: Job) -> bool:
-        """Delete Venice's copy, which nobody needs any more; True when it is gone."""
-        try:
-            reply = await self._ask_to_delete(job)
-        except (NoPlace, LinkRefused, Draining) as error:
-            _log.info("copy.kept", job=job.id, why=str(error) or type(error).__name__)
-            return isinstance(error, LinkRefused)
-        # 400 and 404: Venice has no such video, which is what is wanted.
-        if not reply.is_ok and reply.status not in (400, 404, 410):
-            _log.info("copy.kept", job=job.id, outcome=reply.outcome, status=reply.status)
-            return False
-        self._book.put(await self._ledger.note(job.id, {"copy_gone": True, "download_url": None}))
-        return True
-
-    async def _ask_to_delete(self, job: Job) -> Reply:
-        if job.is_private and job.download_url is not None:
-            return await self._upstream.revoke(job.download_url)
-        assert job.queue_id is not None, "only jobs that Venice has are deleted there"
-        return await self._upstream.complete(job.model, job.queue_id, job.user)
 
     async def _move(
         self,

@@ -5,6 +5,7 @@ Orders, trial runs and the search for a cheaper form all begin here; nothing is 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from gateway.core.budget import Limit, overruns
 from gateway.core.catalogue import Catalogue, ModelFacts
 from gateway.core.errors import GatewayError, PolicyRefused
 from gateway.core.policy import Policy, check_job, check_price
-from gateway.core.pricing import JobFacts, job_facts
+from gateway.core.pricing import JobFacts, job_facts, reference_urls
 from gateway.core.validation import check_queue_body
 from gateway.core.variants import cheapest_changes
 from gateway.policies import LoadedRules
@@ -85,7 +86,7 @@ class Estimator:
         rules = self._rules()
         name = rules.rulebook.policy_name_for(caller.user.policy, caller.user.team)
         policy = rules.rulebook.policies[name]
-        facts = job_facts(body, model, reference_seconds_worst=policy.reference_seconds(model.id))
+        facts = await _facts(body, model, policy.reference_seconds(model.id))
         refused = check_job(
             policy,
             model=model.id,
@@ -130,6 +131,13 @@ class Estimator:
         calendar = estimate.rules.rulebook.organization.calendar
         standings = await self._ledger.standings(enforced, calendar, self._clock.now())
         return not overruns(standings, estimate.quoted.price)
+
+
+async def _facts(body: Mapping[str, Any], model: ModelFacts, worst: int) -> JobFacts:
+    """The facts of an order; references inside it are measured beside the event loop."""
+    if not any(url.startswith("data:") for url in reference_urls(body)):
+        return job_facts(body, model, reference_seconds_worst=worst)
+    return await asyncio.to_thread(job_facts, body, model, reference_seconds_worst=worst)
 
 
 def _obey(refused: PolicyRefused | None, policy: Policy, caller: Caller, model: str) -> None:

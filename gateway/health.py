@@ -1,4 +1,4 @@
-"""What keeps the gateway from taking orders, and how each part stands, in operators' words."""
+"""What keeps the gateway from serving, and how each part stands, in operators' words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from gateway.submit import Orders
 
 
 class Health:
-    """What the probes ask; it never asks Venice."""
+    """What the probes ask; it never asks Venice.
+
+    Stopped spending is no reason to send clients elsewhere: jobs and videos are served.
+    """
 
     def __init__(
         self, spending: Spending, rules: Rules, orders: Orders, gate: Callable[[], str]
@@ -21,21 +24,20 @@ class Health:
         self._gate = gate
 
     def problems(self) -> dict[str, str]:
-        """What keeps the gateway from taking orders, by part; empty when nothing does."""
+        """What keeps the gateway from serving, by part; empty when nothing does."""
         found = {}
         if self._spending.is_draining:
             found["service"] = "draining: restarting or stopping"
-        if self._spending.stopped is not None:
-            found["spending"] = f"stopped: {self._spending.stopped}"
         return found
 
     def details(self) -> dict[str, str]:
         """How each part stands."""
+        stopped = self._spending.stopped
         policies = f"version {self._rules.current.version}"
         if self._rules.trouble:
             policies += f" stands, the files on disk are refused: {self._rules.trouble}"
         return {
-            "spending": "on",
+            "spending": "on" if stopped is None else f"stopped: {stopped}",
             "policies": policies,
             "gate": self._gate(),
             "orders": f"{self._orders.in_flight} under way",

@@ -6,11 +6,12 @@ Keys are found by their digest; a revoked key is refused from the moment the led
 from __future__ import annotations
 
 import hmac
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from gateway.core.errors import NotAuthenticated
 from gateway.core.keys import digest, parse
-from gateway.ports import Caller, Clock, Key, Ledger, User
+from gateway.ports import AdminKey, Caller, Clock, Key, Ledger, Role, User
 
 _UNKNOWN = (
     "This key opens nothing here. Use a key of this gateway (vgw_…) as "
@@ -77,12 +78,52 @@ class Keyring:
         return caller
 
 
-class AdminKey:
-    """The administrator's key, compared without telling by time how much of it is right."""
+ROOT = "admin"
+"""What the administrator is called whose key is in the settings or the data directory."""
 
-    def __init__(self, secret: str) -> None:
-        self._digest = digest(secret)
 
-    def opens(self, text: str) -> bool:
-        """Whether it is this key."""
-        return hmac.compare_digest(self._digest, digest(text))
+@dataclass(frozen=True, slots=True)
+class Administrator:
+    """Who administers, as the audit knows them."""
+
+    name: str
+    may_change: bool
+
+
+class AdminKeys:
+    """Whose admin key it is: the root's, read anew whenever it is another, or a named one's."""
+
+    def __init__(self, ledger: Ledger, root: Callable[[], str]) -> None:
+        self._ledger = ledger
+        self._root = root
+        self._keys: dict[str, AdminKey] = {}
+
+    async def load(self) -> None:
+        """Read the named ones."""
+        for key in await self._ledger.admin_keys():
+            self.put(key)
+
+    def put(self, key: AdminKey) -> None:
+        """Take in a key as it is now."""
+        self._keys[key.digest] = key
+
+    def use_root(self, secret: str) -> None:
+        """Go on with another root key."""
+        self._root = lambda: secret
+
+    def named(self) -> list[AdminKey]:
+        """The named keys, by name, revoked ones too."""
+        return sorted(self._keys.values(), key=lambda key: key.name)
+
+    def administrator(self, text: str) -> Administrator | None:
+        """Whose key it is; None where it opens nothing.
+
+        Compared by digest: time does not tell how much of a key is right.
+        """
+        given = digest(text)
+        if hmac.compare_digest(digest(self._root()), given):
+            return Administrator(ROOT, may_change=True)
+        key = self._keys.get(given)
+        if key is None or key.revoked_at is not None:
+            return None
+        return Administrator(key.name, may_change=key.role == Role.ADMIN)

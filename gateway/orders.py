@@ -40,21 +40,22 @@ class Presence:
         await self._left.wait()
 
 
+def body_digest(body: Mapping[str, Any]) -> str:
+    """The same for equal parsed bodies: a hash stands for prompt and media."""
+    return digest(json.dumps(body, sort_keys=True, default=_tell_decimals))
+
+
 @dataclass(frozen=True, slots=True)
 class QueueRequest:
     """A queue request as the door read it."""
 
     caller: Caller
     body: Mapping[str, Any]
+    body_digest: str
     presence: Presence
     idempotency_key: str | None = None
     tags: tuple[str, ...] = ()
     force_new: bool = False
-
-    @property
-    def body_digest(self) -> str:
-        """The same for equal parsed bodies: a hash stands for prompt and media."""
-        return digest(json.dumps(self.body, sort_keys=True, default=_tell_decimals))
 
 
 def _tell_decimals(value: object) -> dict[str, str]:
@@ -70,7 +71,7 @@ class QueueAnswer:
     is_joined: bool = False
     is_replayed: bool = False
     flight: Flight | None = None
-    """To be told whether the answer was delivered."""
+    """The order under way that this answers; None for an answer from before."""
 
 
 @dataclass(eq=False)
@@ -88,8 +89,6 @@ class Flight:
     job_id: str | None = None
     is_committed: bool = False
     """Sending is durable: the order may reach Venice."""
-    is_given_up: bool = False
-    """No answer came in time: the job is in doubt, whatever arrives later."""
     task: asyncio.Task[Job] | None = None
     outcome: asyncio.Future[Job] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()

@@ -6,9 +6,18 @@ monotonic seconds. Implementations live in `storage/` and `upstream/`; `app.py` 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +27,13 @@ from gateway.core.money import ZERO, Money
 from gateway.core.pacing import CallClass
 from gateway.core.retention import KeepRules
 from gateway.core.retry import Endpoint, Outcome
+
+SPENDING_WAITS = "spending_waits"
+"""The ledger's mark that says why nothing may be spent until an administrator has looked."""
+RESTORED = "restored "
+"""How that mark begins in a database that was put back from a backup; the time follows."""
+RUNNING = "running"
+"""The ledger's mark while a gateway runs: found at a start, the last stop was no clean one."""
 
 
 class Clock(Protocol):
@@ -64,6 +80,25 @@ class Key:
     is_service: bool = False
     created_at: int = 0
     expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class Role(StrEnum):
+    """What an administrator's key may do."""
+
+    VIEWER = "viewer"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """An administrator's key, without its secret. A viewer reads and changes nothing."""
+
+    id: str
+    name: str
+    role: str
+    digest: str = field(repr=False)
+    created_at: int
     revoked_at: int | None = None
 
 
@@ -268,6 +303,28 @@ class RecordedCall:
     failed_at: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One act of administration; `detail` is JSON text."""
+
+    number: int
+    at: int
+    actor: str
+    act: str
+    target: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTotals:
+    """The stored videos in numbers."""
+
+    count: int
+    bytes: int
+    undelivered: int
+    undelivered_bytes: int
+
+
 class DatabaseRefused(Exception):
     """The database is not one this program may work on; the text says why."""
 
@@ -315,6 +372,11 @@ class Ledger(Protocol):
         """End a grant now; `Unknown` where there is none that could still end."""
 
     async def grants(self) -> list[Grant]: ...
+    async def admin_keys(self) -> list[AdminKey]: ...
+    async def add_admin_key(self, key: AdminKey) -> None: ...
+    async def revoke_admin_key(self, name: str, at: int) -> AdminKey:
+        """End an administrator's key; `Unknown` where there is none of that name that opens."""
+
     # money
     async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
         """Hold the quote in every window at once, or in none. `AlreadyThere` for a taken
@@ -353,6 +415,9 @@ class Ledger(Protocol):
         """The sums that metrics show, all of one moment."""
 
     async def verify(self) -> Verification: ...
+    async def entry_count(self) -> int:
+        """How many entries there are: the measure of what `verify` costs."""
+
     def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
         """Every entry with a greater id, oldest first."""
 
@@ -378,8 +443,15 @@ class Ledger(Protocol):
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
         """Stored jobs whose time has come by `core.retention`, some at a time."""
 
-    async def copies(self) -> list[Job]:
-        """Jobs whose copy at Venice is needed no more and not gone yet, some at a time."""
+    async def stored_ids(self) -> list[str]:
+        """The ids of all jobs whose video is stored."""
+
+    async def video_totals(self) -> VideoTotals:
+        """How many videos are stored, and how many of them nobody has yet."""
+
+    async def copies(self, resting: Collection[str] = ()) -> list[Job]:
+        """Jobs whose copy at Venice is needed no more and not gone yet, some at a time, but for
+        those that are to rest."""
 
     # the rest
     async def record_call(self, call: RecordedCall) -> None: ...
@@ -401,6 +473,15 @@ class Ledger(Protocol):
         """A user's refusals, newest first; `before` is the number of the last one seen."""
 
     async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None: ...
+    async def audits(self, before: int | None, limit: int) -> list[AuditRow]:
+        """What was audited, newest first; `before` is the number of the last one seen."""
+
+    async def mark(self, name: str) -> str | None:
+        """What is remembered of the database itself under a name."""
+
+    async def set_mark(self, name: str, value: str | None) -> None:
+        """Remember a text under a name, or forget it."""
+
     async def close(self) -> None: ...
 
 
@@ -416,8 +497,17 @@ class VideoStore(Protocol):
     async def open(self, job_id: str, expected: StoredVideo) -> OpenVideo | None:
         """The stored bytes; None where they are missing or are not those recorded."""
 
+    async def is_intact(self, job_id: str, expected: StoredVideo) -> bool:
+        """Whether the stored bytes, hashed anew, are those recorded."""
+
     async def delete(self, job_id: str) -> None:
         """Remove a video; a read in progress still ends well."""
+
+    async def delete_name(self, name: str) -> None:
+        """Remove what `ids` gave a name of, and no job is known for."""
+
+    def name_of(self, job_id: str) -> str:
+        """The name by which `ids` tells of a job's video."""
 
     async def ids(self) -> list[str]:
         """File names found, to be compared with the ledger."""
@@ -483,6 +573,10 @@ class VideoReply:
 
 class BodyCut(Exception):
     """A body ended before it was whole, stalled, or grew past its limit."""
+
+
+class BodyLost(BodyCut):
+    """The network between Venice and us failed, which says nothing of the body."""
 
 
 class NoPlace(Exception):

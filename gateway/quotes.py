@@ -31,7 +31,7 @@ from gateway.ports import Clock, NoPlace, Reply, Upstream
 OPEN_QUESTIONS_MAX = 4
 """Quotes asked at once: they share the failure budget with orders."""
 QUOTES_KEPT = 5_000
-AGE_MS_MAX = 5 * 60_000
+AGE_SECONDS_MAX = 300.0
 """Whatever the policy says, no order is priced by an older answer."""
 
 BUSY = "Venice could not be asked in time. Nothing was bought; send the request again shortly."
@@ -39,11 +39,11 @@ BUSY = "Venice could not be asked in time. Nothing was bought; send the request 
 
 @dataclass(frozen=True, slots=True)
 class Quoted:
-    """A trustworthy price, Venice's own words of it, and how old it is in milliseconds."""
+    """A trustworthy price, Venice's own words of it, and when it was given (monotonic)."""
 
     price: Money
     body: bytes
-    at: int
+    at: float
     is_cached: bool = False
 
 
@@ -64,8 +64,8 @@ class QuoteBook:
         """The price for pricing inputs, whose `canonical` text names them."""
         key = digest(canonical)
         known = self._known.get(key)
-        fresh = min(self._rules().fresh, AGE_MS_MAX)
-        if known is not None and self._clock.now() - known.at < fresh:
+        fresh = min(self._rules().fresh / 1000, AGE_SECONDS_MAX)
+        if known is not None and self._clock.monotonic() - known.at < fresh:
             return Quoted(known.price, known.body, known.at, is_cached=True)
         task = self._asking.get(key)
         if task is None:
@@ -98,7 +98,7 @@ class QuoteBook:
                 f"Venice gave no usable price for {model} ({error}), so nothing was ordered. "
                 "Try again later, or tell an administrator."
             ) from error
-        quoted = Quoted(price, reply.body, self._clock.now())
+        quoted = Quoted(price, reply.body, self._clock.monotonic())
         self._known[key] = quoted
         self._known.move_to_end(key)
         while len(self._known) > QUOTES_KEPT:

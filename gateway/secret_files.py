@@ -23,6 +23,35 @@ def read_or_make(path: Path, content: str) -> str:
     return content
 
 
+def replace(path: Path, content: str) -> None:
+    """Put a new secret in a file's place, whole at every moment."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    read_or_make(temporary, content)
+    temporary.rename(path)
+
+
+class WatchedSecret:
+    """A secret in a file, made if it is not there, and read again whenever the file is another."""
+
+    def __init__(self, path: Path, content: str) -> None:
+        self._path = path
+        self._content = read_or_make(path, content)
+        self._seen: tuple[int, int] | None = None
+
+    def __call__(self) -> str:
+        """The secret as it is now; as it was last where the file cannot be read."""
+        try:
+            status = self._path.stat()
+            seen = (status.st_ino, status.st_mtime_ns)
+            if seen != self._seen:
+                self._content = self._path.read_text("ascii").strip() or self._content
+                self._seen = seen
+        except (OSError, ValueError):
+            return self._content
+        return self._content
+
+
 def new_key(*, admin: bool = False) -> tuple[str, str]:
     """A fresh key: its id, and the whole of it."""
     key_id = random_text(secrets.token_bytes(16), ID_CHARACTERS)

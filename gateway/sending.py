@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -28,15 +30,19 @@ from gateway.core.errors import (
 from gateway.core.job import Event, State
 from gateway.core.json_text import encode
 from gateway.core.keys import random_text
+from gateway.core.money import Money
 from gateway.core.retry import NOT_ACCEPTED, Outcome
 from gateway.estimate import Estimate, Estimator
 from gateway.metrics import Metrics
+from gateway.moves import Moves
 from gateway.orders import ClientGone, Flight, QueueRequest
 from gateway.ports import (
     AlreadyThere,
+    Caller,
     Clock,
     Job,
     Ledger,
+    LedgerFailure,
     NoPlace,
     Order,
     Overrun,
@@ -53,6 +59,19 @@ from gateway.quotes import (
 from gateway.spending import Spending
 
 JOB_ID_CHARACTERS = 22
+ACCEPTING = {
+    State.SENDING: Event.ACCEPT,
+    State.IN_DOUBT: Event.IDENTIFY,
+    State.SETTLED_IN_DOUBT: Event.IDENTIFY,
+    State.RELEASED_IN_DOUBT: Event.IDENTIFY,
+}
+"""What an acceptance is to a job, by where it stands when the answer comes."""
+REFUSING = {
+    State.SENDING: Event.REFUSE,
+    State.IN_DOUBT: Event.DECIDE_UNBILLED,
+    State.SETTLED_IN_DOUBT: Event.DECIDE_UNBILLED,
+}
+DOUBTED = frozenset({State.IN_DOUBT, State.SETTLED_IN_DOUBT, State.RELEASED_IN_DOUBT})
 _log = structlog.get_logger(__name__)
 
 
@@ -81,6 +100,18 @@ class Sending:
         self._allowances = allowances
         self._metrics = metrics
         self._upstream_key = upstream_key
+        self._moves = Moves(ledger, clock, book, spending)
+        self._starting: Counter[str] = Counter()
+        """Orders of each user that are not reserved yet."""
+
+    @property
+    def unwritten(self) -> set[str]:
+        """Jobs whose answer could not be written yet."""
+        return self._moves.unwritten
+
+    async def settle_down(self, seconds: float) -> None:
+        """Return when every answer is written, or after so many seconds."""
+        await self._moves.settle_down(seconds)
 
     async def send(self, flight: Flight) -> Job:
         """The accepted job; raises what the client is to be told.
@@ -90,11 +121,9 @@ class Sending:
         request = flight.request
         body, model = self._estimator.check(request.body)
         self._spending.admit()
-        name = request.caller.user.name
-        self._allowances.refuse_failing(self._upstream.user_wait(name))
-        self._allowances.take_order(request.caller, self._book.active(name))
-        estimate = await self._estimate(request, body, model, flight.deadline)
-        job = await self._reserve(request, estimate, flight.deadline)
+        with self._counted(request.caller):
+            estimate = await self._estimate(request, body, model, flight.deadline)
+            job = await self._reserve(request, estimate, flight.deadline)
         flight.job_id = job.id
         try:
             reply = await self._upstream.queue(
@@ -104,14 +133,28 @@ class Sending:
                 before_sending=lambda: self._commit(flight, job),
             )
         except BaseException as error:
-            if not flight.is_committed:
-                await self._release(job, error)
-            else:
-                await self.lose_answer(job.id, "sending failed on our side")
+            if flight.is_committed:
+                await self.lose_answer(job.id, f"sending failed here: {type(error).__name__}")
+                raise OutcomeUnknown(job.id) from error
+            await self._release(job, error)
             if isinstance(error, NoPlace):
                 raise UpstreamBusy(BUSY) from error
             raise
-        return await self._attach(flight, job, reply)
+        return await self._attach(job, reply)
+
+    @contextmanager
+    def _counted(self, caller: Caller) -> Iterator[None]:
+        """Check the caller's own limits, counting this order until the book does."""
+        name = caller.user.name
+        self._allowances.refuse_failing(self._upstream.user_wait(name))
+        self._allowances.take_order(caller, self._book.active(name) + self._starting[name])
+        self._starting[name] += 1
+        try:
+            yield
+        finally:
+            self._starting[name] -= 1
+            if not self._starting[name]:
+                del self._starting[name]
 
     # before the money
 
@@ -125,18 +168,22 @@ class Sending:
             raise
 
     async def _keep_refusal(
-        self, request: QueueRequest, code: str, rule: str, model: str, amount: Any
+        self, request: QueueRequest, code: str, rule: str, model: str, amount: Money | None
     ) -> None:
+        """Remember a refusal for people to see; one that cannot be kept is still a refusal."""
         self._metrics.refusals.labels(rule.partition(".")[0]).inc()
-        await self._ledger.refuse(
-            at=self._clock.now(),
-            user=request.caller.user.name,
-            key_id=request.caller.key.id,
-            code=code,
-            rule=rule,
-            model=model,
-            amount=amount,
-        )
+        try:
+            await self._ledger.refuse(
+                at=self._clock.now(),
+                user=request.caller.user.name,
+                key_id=request.caller.key.id,
+                code=code,
+                rule=rule,
+                model=model,
+                amount=amount,
+            )
+        except LedgerFailure as error:
+            _log.warning("refusal.not_kept", why=str(error))
 
     # the money
 
@@ -171,10 +218,10 @@ class Sending:
         reserving = asyncio.ensure_future(self._ledger.reserve(order, self._clock.now()))
         try:
             return await self._spending.guard(asyncio.shield(reserving))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             held = await reserving
             if isinstance(held, Reserved):
-                await self._release(held.job, asyncio.CancelledError())
+                await self._release(held.job, error)
             raise
 
     async def _overrun(
@@ -193,50 +240,40 @@ class Sending:
         if not flight.presence.is_here:
             # It is being taken back: a copy that came since did not join it, and is an order.
             raise ClientGone
+        if self._clock.monotonic() >= flight.deadline:
+            raise NoPlace
         flight.is_committed = True
         try:
-            await self._move(job.id, Event.SEND, {"sent_at": self._clock.now()})
+            await self._moves.move(job.id, Event.SEND, {"sent_at": self._clock.now()})
         except BaseException:
             # Not durable, so nothing is sent.
             flight.is_committed = False
             raise
 
     async def _release(self, job: Job, error: BaseException) -> None:
+        """Give back what was held for an order that was not sent."""
         why = {"NoPlace": "no place at the gate in time", "Draining": "the gateway was stopping"}
         reason = why.get(type(error).__name__, "the client left before it was sent")
-        await self._move(job.id, Event.GIVE_UP, reason=reason)
 
-    async def _move(
-        self,
-        job_id: str,
-        event: Event,
-        facts: dict[str, Any] | None = None,
-        reason: str | None = None,
-    ) -> Job:
-        job = await self._spending.guard(
-            self._ledger.advance(job_id, event, self._clock.now(), facts=facts, reason=reason)
-        )
-        _log.info("job.moved", job=job.id, state=job.state, holding=job.holding, reason=reason)
-        return self._book.put(job)
+        async def write() -> Job:
+            return await self._moves.move(job.id, Event.GIVE_UP, reason=reason)
+
+        await self._moves.insist(job.id, write)
 
     # after the answer
 
-    async def _attach(self, flight: Flight, job: Job, reply: Reply) -> Job:
+    async def _attach(self, job: Job, reply: Reply) -> Job:
         answer = read_queue_answer(reply.document) if reply.is_ok else None
         if answer is not None:
-            return await self._accept(flight, job, reply, *answer)
+            return await self._accept(job, reply, *answer)
         if reply.outcome in NOT_ACCEPTED and _is_refusal(reply):
-            event = Event.DECIDE_UNBILLED if flight.is_given_up else Event.REFUSE
-            await self._move(job.id, event, reason=f"refused by Venice ({_words(reply)})")
+            reason = f"refused by Venice ({_words(reply)})"
+            await self._write_news(job.id, REFUSING, {}, reason)
             raise _told(reply)
-        if not flight.is_given_up:
-            await self.lose_answer(job.id, f"the answer was lost ({_words(reply)})")
+        await self.lose_answer(job.id, f"the answer was lost ({_words(reply)})")
         raise OutcomeUnknown(job.id)
 
-    async def _accept(
-        self, flight: Flight, job: Job, reply: Reply, queue_id: str, link: str | None
-    ) -> Job:
-        event = Event.IDENTIFY if flight.is_given_up else Event.ACCEPT
+    async def _accept(self, job: Job, reply: Reply, queue_id: str, link: str | None) -> Job:
         told = {k: v for k, v in reply.document.items() if k != "download_url"}
         facts = {
             "queue_id": queue_id,
@@ -246,31 +283,63 @@ class Sending:
             "accepted_at": self._clock.now(),
         }
         try:
-            return await self._move(job.id, event, facts)
-        except AlreadyThere:
+            accepted = await self._write_news(job.id, ACCEPTING, facts, None)
+        except AlreadyThere as error:
             _log.exception("queue_id.taken", job=job.id, queue_id=queue_id)
-        if not flight.is_given_up:
             await self.lose_answer(job.id, "Venice answered with another job's queue_id")
-        raise OutcomeUnknown(job.id)
+            raise OutcomeUnknown(job.id) from error
+        if accepted is None:
+            raise OutcomeUnknown(job.id)
+        return accepted
 
-    async def lose_answer(self, job_id: str, reason: str) -> Job:
-        """The order may have been accepted, and nobody knows: hold its money."""
-        job = await self._move(job_id, Event.LOSE_ANSWER, reason=reason)
-        _log.error("job.in_doubt", job=job_id, user=job.user, usd=str(job.in_doubt), reason=reason)
-        return job
+    async def _write_news(
+        self,
+        job_id: str,
+        events: Mapping[State, Event],
+        facts: Mapping[str, Any],
+        reason: str | None,
+    ) -> Job | None:
+        """Write Venice's answer by the event that fits where the job stands now: it may have been
+        given up meanwhile. None where it cannot be written yet."""
+
+        async def write() -> Job:
+            job = await self._moves.current(job_id)
+            event = events.get(job.state)
+            if event is None:
+                # An administrator has decided otherwise; the answer changes nothing any more.
+                _log.warning("answer.too_late", job=job_id, state=job.state)
+                return job
+            return await self._moves.move(job_id, event, facts, reason)
+
+        return await self._moves.insist(job_id, write)
+
+    async def lose_answer(self, job_id: str, reason: str) -> None:
+        """The order may have been accepted, and nobody knows: hold its money.
+
+        `IllegalEvent` where its answer has come after all.
+        """
+
+        async def write() -> Job:
+            job = await self._moves.current(job_id)
+            if job.state in DOUBTED:
+                return job
+            return await self._moves.move(job_id, Event.LOSE_ANSWER, reason=reason)
+
+        job = await self._moves.insist(job_id, write)
+        _log.error("job.in_doubt", job=job_id, user=job.user if job else None, reason=reason)
 
     async def note_delivered(self, job_id: str) -> None:
         """Its client has the answer: no twin may claim it any more."""
         known = self._book.known(job_id)
         if known is None or known.answer_owed:
-            self._book.put(await self._ledger.note(job_id, {"answer_owed": False}))
+            await self._moves.note(job_id, {"answer_owed": False})
 
     # what a crash left behind
 
     async def recover(self) -> None:
         """Free what was never sent and put in doubt what may have been; once, at a start."""
         for job in await self._ledger.jobs(states=[State.RESERVED], limit=1_000_000):
-            await self._move(job.id, Event.GIVE_UP, reason="never sent: found at a start")
+            await self._moves.move(job.id, Event.GIVE_UP, reason="never sent: found at a start")
         for job in await self._ledger.jobs(states=[State.SENDING], limit=1_000_000):
             await self.lose_answer(job.id, "the gateway stopped while it was being sent")
 

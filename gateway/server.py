@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from starlette.types import ASGIApp
 
 from gateway.app import Gateway
+from gateway.protocol import CarefulProtocol, close_late
 from gateway.settings import Settings, SettingsRefused
 from gateway.simulator.server import run_server
 from gateway.simulator.settings import SimulatorSettings
@@ -26,17 +27,27 @@ DRAIN_SECONDS = 10
 BACKLOG = 2048
 KEEP_ALIVE_SECONDS = 75
 """Longer than the 60 s of common proxies in front, so that they close first."""
+LOOK_TICKS = 5
+"""Twice a second slow connections are looked for."""
 SIMULATOR_STAMP = "simulator"
 _log = structlog.get_logger(__name__)
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to us: its own way ends the process before we have."""
+    """A uvicorn server that closes slow connections, and leaves signals to us: its own way ends
+    the process before we have.
+    """
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Capture none."""
         yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Called every tenth of a second."""
+        if counter % LOOK_TICKS == 0:
+            close_late(self.server_state.connections, asyncio.get_running_loop().time())
+        return await super().on_tick(counter)
 
 
 def _obey_signals(server: uvicorn.Server, gateway: Gateway) -> None:
@@ -133,7 +144,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=CarefulProtocol,
         ws="none",
         lifespan="off",
         access_log=False,

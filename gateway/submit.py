@@ -14,13 +14,14 @@ from typing import Any
 
 import structlog
 
+from gateway.book import JobBook
 from gateway.core.errors import (
     GatewayError,
     IdempotencyInProgress,
     IdempotencyMismatch,
     OutcomeUnknown,
 )
-from gateway.core.job import UNANSWERED_STATES, IllegalEvent, State
+from gateway.core.job import IllegalEvent, State
 from gateway.orders import ClientGone, Flight, Presence, QueueAnswer, QueueRequest
 from gateway.ports import Clock, Job, Ledger
 from gateway.sending import Sending
@@ -30,6 +31,8 @@ TWIN_MS = 10 * 60_000
 IDEMPOTENCY_MS = 24 * 3_600_000
 NEWS_SECONDS = 0.02
 """A copy of an order may overtake the news that the client of the first one has left."""
+UNWRITTEN_SECONDS = 2.0
+"""What a stop waits for a full disk to take what is still to be written."""
 ANSWER_SECONDS = 50.0
 """From the first byte to the answer: below the 60 s after which the strictest client gives up."""
 
@@ -48,15 +51,21 @@ class Orders:
     """Every order of this process, from request to delivered answer."""
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, sending: Sending, waits: Callable[[], Waits]
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        book: JobBook,
+        sending: Sending,
+        waits: Callable[[], Waits],
     ) -> None:
         self._ledger = ledger
         self._clock = clock
+        self._book = book
         self._sending = sending
         self._waits = waits
         self._flights: dict[tuple[str, str], list[Flight]] = defaultdict(list)
-        self._bound: dict[tuple[str, str], Flight] = {}
-        """Running orders by user and Idempotency-Key."""
+        self._by_idempotency_key: dict[tuple[str, str], Flight] = {}
+        """Running orders by user and key."""
         self._claimed: set[str] = set()
         """Jobs whose owed answer is being given to a twin right now."""
 
@@ -70,31 +79,36 @@ class Orders:
         outcomes = [f.outcome for flights in self._flights.values() for f in flights]
         if outcomes:
             await asyncio.wait(outcomes, timeout=seconds)
+        await self._sending.settle_down(UNWRITTEN_SECONDS)
+
+    def job_ids_in_flight(self) -> set[str]:
+        """The jobs that an order of this process is still working on."""
+        flying = {f.job_id for flights in self._flights.values() for f in flights if f.job_id}
+        return flying | self._sending.unwritten
 
     async def submit(self, request: QueueRequest) -> QueueAnswer:
         """Order a video, once; raises what is to be told, or `ClientGone`."""
         if request.idempotency_key is not None:
-            return await self._submit_bound(request, request.idempotency_key)
+            return await self._submit_idempotent(request, request.idempotency_key)
         if not request.force_new:
             joined = await self._join_twin(request)
             if joined is not None:
                 return joined
-        flight = self._launch(request)
-        job = await self._await_answer(flight, flight.presence)
-        return QueueAnswer(job, flight=flight)
+        flight = self._start(request)
+        return QueueAnswer(await self._await_answer(flight, flight.presence), flight=flight)
 
     # Idempotency-Key
 
-    async def _submit_bound(self, request: QueueRequest, key: str) -> QueueAnswer:
-        bound = (request.caller.user.name, key)
+    async def _submit_idempotent(self, request: QueueRequest, key: str) -> QueueAnswer:
+        whose = (request.caller.user.name, key)
         until = self._clock.monotonic() + self._waits().hold
-        while flight := self._bound.get(bound):
+        while flight := self._by_idempotency_key.get(whose):
             if flight.request.body_digest != request.body_digest:
                 raise IdempotencyMismatch
             job = await self._await_other(flight, until, request.presence)
             if job is not None:
                 return QueueAnswer(job, is_replayed=True)
-        flight = self._launch(request, bound)
+        flight = self._start(request, whose)
         job = await self._await_answer(flight, flight.presence)
         # The order's own job, or that of an earlier request with the same key.
         return QueueAnswer(job, is_replayed=job.id != flight.job_id, flight=flight)
@@ -134,46 +148,56 @@ class Orders:
                 flight.presence = request.presence
                 job = await self._await_answer(flight, request.presence)
                 return QueueAnswer(job, is_joined=True, flight=flight)
-        since = self._clock.now() - TWIN_MS
-        in_flight = {flight.job_id for flights in self._flights.values() for flight in flights}
-        for job in await self._ledger.twins(*twin_key, since):
-            if job.id in in_flight or job.id in self._claimed or job.state in UNANSWERED_STATES:
-                continue
-            return self._claim(_answered(job), request)
+        for job in await self._ledger.twins(*twin_key, self._clock.now() - TWIN_MS):
+            if self._is_owed_to_nobody_here(job):
+                answered = _answered(job)
+                # Nobody else gets what is owed while this twin is being given it.
+                self._claimed.add(job.id)
+                return QueueAnswer(answered, is_joined=True)
         return None
 
-    def _claim(self, job: Job, request: QueueRequest) -> QueueAnswer:
-        """Give a twin what is owed; nobody else gets it meanwhile."""
-        self._claimed.add(job.id)
-        flight = Flight(request, request.presence, deadline=0.0, job_id=job.id, is_committed=True)
-        flight.outcome.set_result(job)
-        return QueueAnswer(job, is_joined=True, flight=flight)
+    def _is_owed_to_nobody_here(self, job: Job) -> bool:
+        """Whether a job as read is still an answer that a client went away from.
+
+        Asked after the read: orders of this process have moved on meanwhile.
+        """
+        if job.state is State.RESERVED or job.id in self._claimed:
+            return False
+        known = self._book.known(job.id)
+        is_owed = known is None or known.answer_owed
+        return is_owed and job.id not in self._in_memory()
+
+    def _in_memory(self) -> set[str | None]:
+        return {flight.job_id for flights in self._flights.values() for flight in flights}
 
     # one order
 
-    def _launch(self, request: QueueRequest, bound: tuple[str, str] | None = None) -> Flight:
+    def _start(self, request: QueueRequest, whose: tuple[str, str] | None = None) -> Flight:
         deadline = self._clock.monotonic() + self._waits().answer
         flight = Flight(request, request.presence, deadline)
         self._flights[flight.twin_key].append(flight)
-        if bound is not None:
-            self._bound[bound] = flight
-        flight.task = asyncio.create_task(self._fly(flight))
-        flight.task.add_done_callback(lambda task: self._landed(flight, bound, task))
+        if whose is not None:
+            self._by_idempotency_key[whose] = flight
+        flight.task = asyncio.create_task(self._run(flight))
+        flight.task.add_done_callback(lambda task: self._ended(flight, whose, task))
         return flight
 
-    async def _fly(self, flight: Flight) -> Job:
+    async def _run(self, flight: Flight) -> Job:
         earlier = await self._earlier(flight.request)
         return earlier or await self._sending.send(flight)
 
-    def _landed(
-        self, flight: Flight, bound: tuple[str, str] | None, task: asyncio.Task[Job]
+    def _ended(
+        self, flight: Flight, whose: tuple[str, str] | None, task: asyncio.Task[Job]
     ) -> None:
-        if bound is not None and self._bound.get(bound) is flight:
-            del self._bound[bound]
+        if whose is not None and self._by_idempotency_key.get(whose) is flight:
+            del self._by_idempotency_key[whose]
         error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, GatewayError | ClientGone):
+            _log.error("order.failed", job=flight.job_id, exc_info=error)
         if flight.outcome.done():
             return
-        if task.cancelled():
+        if task.cancelled() or isinstance(error, ClientGone):
+            # It was taken back: to whoever waits for it, it never was.
             flight.outcome.cancel()
         elif error is not None:
             flight.outcome.set_exception(error)
@@ -184,8 +208,6 @@ class Orders:
         if task.cancelled() or error is not None or not flight.presence.is_here:
             # Nobody is about to be answered: what is owed stands in the ledger.
             self._forget(flight)
-        if error is not None and not isinstance(error, GatewayError | ClientGone):
-            _log.error("order.failed", job=flight.job_id, exc_info=error)
 
     async def _await_answer(self, flight: Flight, presence: Presence) -> Job:
         """The outcome for the client that is there now, within the order's deadline."""
@@ -209,9 +231,8 @@ class Orders:
     async def _give_up(self, flight: Flight) -> Job:
         """No answer in time: in doubt, unless it arrives in this very moment."""
         if not flight.is_committed or flight.job_id is None:
-            # Quote and gate have shorter deadlines of their own; wait for their refusal.
+            # It will not be sent any more; its refusal is on its way.
             return await asyncio.shield(flight.outcome)
-        flight.is_given_up = True
         try:
             await self._sending.lose_answer(flight.job_id, "no answer from Venice in time")
         except IllegalEvent:
@@ -223,20 +244,21 @@ class Orders:
         self._forget(flight)
         raise error
 
-    async def delivered(self, flight: Flight, whole: bool) -> None:
+    async def delivered(self, answer: QueueAnswer, whole: bool) -> None:
         """An answer was handed to the transport, or its client had left before it was.
 
         Until the ledger has noted a delivery the order stays in memory, so that a second request
         cannot be taken for a twin of an answered one.
         """
         try:
-            if whole and flight.job_id is not None:
-                await self._sending.note_delivered(flight.job_id)
+            if whole:
+                await self._sending.note_delivered(answer.job.id)
         finally:
-            self._forget(flight)
+            self._claimed.discard(answer.job.id)
+            if answer.flight is not None:
+                self._forget(answer.flight)
 
     def _forget(self, flight: Flight) -> None:
-        self._claimed.discard(flight.job_id or "")
         flights = self._flights.get(flight.twin_key, [])
         if flight in flights:
             flights.remove(flight)
@@ -255,8 +277,11 @@ async def _first_of(flight: Flight, presence: Presence, seconds: float) -> None:
 
 
 def _answered(job: Job) -> Job:
-    """A job from before, as an answer: with its queue_id, or the same doubt again."""
-    if job.state in (State.IN_DOUBT, State.SETTLED_IN_DOUBT):
+    """A job from before, as an answer: with its queue_id, or the same doubt again.
+
+    One that is still being sent, though no order here is sending it, is in doubt as well.
+    """
+    if job.state in (State.IN_DOUBT, State.SETTLED_IN_DOUBT, State.SENDING):
         raise OutcomeUnknown(job.id)
     if job.queue_id is None:
         raise IdempotencyInProgress

@@ -24,56 +24,18 @@ from gateway.core.keys import digest
 from gateway.ports import Key, User
 from gateway.secret_files import new_key
 from gateway.storage.ledger_sqlite import SqliteLedger
+from tests.generous_rules import GENEROUS, with_rules
 from tests.simulator_process import SimulatorProcess
 
 ROOT = Path(__file__).parent.parent
 READY_SECONDS_MAX = 20.0
-"""A start takes about a second; this allows for a machine that does much else."""
 STOP_SECONDS_MAX = 25.0
 """The gateway may drain for ten seconds, and then closes its doors."""
 COMMAND_SECONDS_MAX = 60.0
 ORGANIZATION_KEY = "vk-CANARY-organization-7f3a9c51"
 _ONE_USER: Mapping[str, str | None] = {"anna": None}
-GENEROUS: Mapping[str, Any] = {
-    "version": 1,
-    "organization": {"timezone": "UTC"},
-    "venice": {
-        "queue_per_minute": 10_000,
-        "retrieve_per_minute": 10_000,
-        "failures_per_30s": 10_000,
-    },
-    "videos": {"free_disk": "1MiB"},
-    "policies": {
-        "default": {
-            "job": {"usd": "any"},
-            "rate": {
-                "requests_per_minute": 100_000,
-                "polls_per_minute": 1_000_000,
-                "queue_per_minute": 100_000,
-                "active_jobs": 10_000,
-            },
-        }
-    },
-}
-"""No limits, and a gate that never closes: for promises that are about something else."""
 
-
-def with_rules(**sections: Any) -> dict[str, Any]:
-    """The generous policies with these sections put over them, map by map."""
-    merged = _merged(GENEROUS, sections)
-    assert isinstance(merged, dict)
-    return merged
-
-
-def _merged(below: Any, above: Any) -> Any:
-    if not isinstance(below, Mapping) or not isinstance(above, Mapping):
-        return above
-    return {
-        name: _merged(below[name], above[name])
-        if name in below and name in above
-        else above.get(name, below.get(name))
-        for name in {**below, **above}
-    }
+__all__ = ["ORGANIZATION_KEY", "CommandRefused", "GatewayProcess", "with_rules"]
 
 
 class GatewayProcess:
@@ -126,6 +88,11 @@ class GatewayProcess:
         self.terminate()
 
     @property
+    def is_running(self) -> bool:
+        """Whether there is a process."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def pid(self) -> int:
         """The process id; only while it runs."""
         assert self._process is not None, "the gateway does not run"
@@ -160,8 +127,8 @@ class GatewayProcess:
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal without waiting; nothing happens if it does not run."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(number)
+        if self.is_running:
+            os.kill(self.pid, number)
 
     def wait(self, seconds: float = STOP_SECONDS_MAX) -> int | None:
         """Wait for its end; the exit status, None if it did not run."""
@@ -246,7 +213,7 @@ class GatewayProcess:
         assert self._process is not None
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                raise RuntimeError(f"no start: {self._process.returncode}, {self.log()[-2000:]}")
+                raise RuntimeError(f"no start: {self._process.returncode}, {self.log()[-600:]}")
             try:
                 with urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:
                     if answer.status == 200:
@@ -254,7 +221,7 @@ class GatewayProcess:
             except (urllib.error.URLError, OSError):
                 time.sleep(0.02)
         self.kill()
-        raise TimeoutError(f"the gateway was not ready in time: {self.log()[-2000:]}")
+        raise TimeoutError(f"the gateway was not ready in time: {self.log()[-600:]}")
 
     def _add_offline(
         self, users: Mapping[str, str | None], team: str | None = None

@@ -35,6 +35,7 @@ FLOORS = {
     "gateway.console": 4,
     "gateway.workers": 4,
     "gateway.app": 5,
+    "gateway.demo": 5,
     "gateway.server": 5,
     SIMULATOR: 5,
     "gateway.cli": 6,

@@ -13,10 +13,12 @@ from gateway.book import JobBook
 from gateway.core.errors import Conflict, InvalidRequest, Issue, NotFound
 from gateway.core.notation import duration_ms
 from gateway.core.policy import Rulebook
-from gateway.keyring import Keyring
+from gateway.keyring import AdminKeys, Keyring
+from gateway.metrics import Metrics
 from gateway.moments import read_moment
 from gateway.policies import BadPolicy, LoadedRules
-from gateway.ports import Clock, Key, Ledger, User
+from gateway.ports import Clock, Key, Ledger, User, VideoStore
+from gateway.spending import Spending
 
 NAMES_LISTED_MAX = 20
 """A refusal lists what is known, but stays a sentence."""
@@ -28,7 +30,11 @@ class Office:
 
     ledger: Ledger
     keyring: Keyring
+    admin_keys: AdminKeys
     book: JobBook
+    store: VideoStore
+    spending: Spending
+    metrics: Metrics
     clock: Clock
     read_rules: Callable[[], LoadedRules]
     reload_rules: Callable[[], LoadedRules]

@@ -16,7 +16,7 @@ async def livez(request: Request) -> Response:
 
 
 async def readyz(request: Request) -> Response:
-    """Whether orders are taken; with `?verbose` how each part stands."""
+    """Whether requests are served; with `?verbose` how each part stands."""
     health = services_of(request).health
     problems = health.problems()
     status = 503 if problems else 200

@@ -160,6 +160,9 @@ def _headers(error: errors.GatewayError) -> dict[str, str]:
             return {"www-authenticate": "Bearer"}
         case errors.OutcomeUnknown():
             return {"x-gateway-job": error.job}
+        case errors.PayloadTooLarge():
+            # The rest of the body is not read, so nothing else can come on this connection.
+            return {"connection": "close"}
         case _:
             seconds = getattr(error, "retry_after", None)
             return {} if seconds is None else {"retry-after": str(seconds)}

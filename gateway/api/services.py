@@ -16,11 +16,12 @@ from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.gauges import Gauges
 from gateway.health import Health
-from gateway.keyring import AdminKey, Keyring
+from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.policies import LoadedRules
 from gateway.ports import Clock, Job, Ledger
 from gateway.quotes import QuoteBook
+from gateway.removal import Removal
 from gateway.spending import Spending
 from gateway.submit import Orders
 
@@ -58,12 +59,13 @@ class Services:
     ledger: Ledger
     book: JobBook
     keyring: Keyring
-    admin_key: AdminKey
+    admin_keys: AdminKeys
     orders: Orders
     quotes: QuoteBook
     estimator: Estimator
     shelf: CatalogueShelf
     deliveries: Deliveries
+    removal: Removal
     allowances: Allowances
     spending: Spending
     links: Links

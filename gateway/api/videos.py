@@ -4,13 +4,15 @@ is told so by its state, never by a partial file.
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from starlette.types import ASGIApp
 
 from gateway.api.files import VideoResponse
 from gateway.api.services import Services
-from gateway.core.errors import MediaNotFound, OutcomeUnknown, UpstreamInvalid
+from gateway.core.errors import MediaNotFound, OutcomeUnknown, StorageFull, UpstreamInvalid
 from gateway.core.job import State
-from gateway.ports import Job
+from gateway.ports import Job, StoreFailure
 
 _DOUBTED = frozenset({State.IN_DOUBT, State.SETTLED_IN_DOUBT})
 _WORKING = frozenset({State.PROCESSING, State.FETCHING})
@@ -28,7 +30,7 @@ def is_working(job: Job) -> bool:
     return job.state in _WORKING
 
 
-def raise_for_state(job: Job) -> None:
+def raise_for_state(job: Job) -> NoReturn:
     """Raise what a job that has no video, and never failed at Venice's word, is answered with."""
     if job.state in _DOUBTED:
         raise OutcomeUnknown(job.id)
@@ -41,8 +43,14 @@ def raise_for_state(job: Job) -> None:
 
 
 async def send_video(services: Services, job: Job, *, as_file: bool = False) -> ASGIApp | None:
-    """The video as a response; None where ours turned out damaged and is fetched again."""
-    video = await services.deliveries.open(job)
+    """The video as a response; None where ours turned out damaged, or went: the book knows."""
+    try:
+        video = await services.deliveries.open(job)
+    except StoreFailure as error:
+        raise StorageFull(
+            "The gateway's disk fails or is full, so this video cannot be read right now; it is "
+            "not lost. Try again in a moment. Tell an administrator."
+        ) from error
     if video is None:
         return None
 

@@ -7,7 +7,26 @@ import sys
 
 import typer
 
-from gateway.cli import grant, job, key, ledger, policy, serve, simulate, spend, user
+from gateway.cli import (
+    admin_key,
+    backup,
+    demo,
+    doctor,
+    grant,
+    init,
+    job,
+    key,
+    ledger,
+    migrate,
+    policy,
+    serve,
+    simulate,
+    snippets,
+    spend,
+    spending,
+    user,
+    video,
+)
 from gateway.cli.reach import Refused, WrongUsage
 from gateway.settings import SettingsRefused
 
@@ -18,15 +37,25 @@ app = typer.Typer(
     help="The gateway between your people and Venice's video API.",
 )
 app.command("serve")(serve.serve)
+app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
+app.command("snippets")(snippets.snippets)
 app.add_typer(user.teams, name="team")
 app.add_typer(user.app, name="user")
 app.add_typer(key.app, name="key")
 app.add_typer(grant.app, name="grant")
 app.add_typer(job.app, name="job")
 app.command("spend")(spend.spend)
+app.add_typer(spending.app, name="spending")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(policy.app, name="policy")
+app.add_typer(video.app, name="video")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+app.command("migrate")(migrate.migrate)
+app.add_typer(admin_key.app, name="admin-key")
 
 
 def main() -> None:

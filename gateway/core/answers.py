@@ -16,11 +16,14 @@ from gateway.core.retry import Outcome
 
 REFUSALS = frozenset({400, 401, 402, 403, 404, 409, 413, 415, 422})
 """Answers of `/video/queue` that are Venice's own refusal: nothing was made."""
-STALL_AFTER_MS = 24 * 3_600_000
-"""Longer than any video takes, and as long as a private link lives."""
+LINK_MS = 24 * 3_600_000
+"""How long Venice's private links live at most."""
+STALL_AFTER_MS = LINK_MS
+"""Longer than any video takes, and as long as its link can bring it."""
 NOT_FOUND_TIMES = 3
 NOT_FOUND_MS = 60_000
 """A 404 is believed when it came three times over at least a minute."""
+NO_VIDEO_IN_TIME = "finished 24 hours ago, and no video could be fetched since"
 QUEUE_ID_CHARACTERS_MAX = 200
 FAILURE_CHARACTERS_MAX = 64 * 1024
 AVERAGE_MS_MAX = 24 * 3_600_000
@@ -31,7 +34,10 @@ class Watched:
     """What is known of a job that Venice is asked about."""
 
     accepted_at: int
+    """When Venice took it, or when it was opened again since."""
     has_link: bool
+    ready_at: int | None = None
+    """When Venice first said that it is finished."""
     not_found_count: int = 0
     not_found_first_at: int | None = None
 
@@ -57,7 +63,8 @@ def learn_from_status(
         return _failure(document, status, body, "Venice refused to deliver it")
     if status == 404:
         return _missing(watched, now)
-    return _perhaps_stalled(watched, {}, now)
+    # A failed look says nothing of the job, however old that is.
+    return Lesson()
 
 
 def _learn_from_report(watched: Watched, report: Mapping[str, Any], body: str, now: int) -> Lesson:
@@ -71,11 +78,18 @@ def _learn_from_report(watched: Watched, report: Mapping[str, Any], body: str, n
         link = next((v for n in ("download_url", "video_url", "url") if (v := report.get(n))), None)
         if isinstance(link, str) or watched.has_link:
             found = link if isinstance(link, str) and not watched.has_link else None
-            return Lesson(Event.FINISH, {**facts, "ready_at": now}, link=found)
+            return _finished(watched, facts, found, now)
         return Lesson(Event.STALL, facts, "Venice says COMPLETED but gave neither video nor link")
     if word == "FAILED":
         return _failure(report, 200, body, "Venice says that it failed")
     return _perhaps_stalled(watched, facts, now)
+
+
+def _finished(watched: Watched, facts: Mapping[str, Any], link: str | None, now: int) -> Lesson:
+    ready_at = now if watched.ready_at is None else watched.ready_at
+    if now - ready_at >= STALL_AFTER_MS:
+        return Lesson(Event.STALL, facts, NO_VIDEO_IN_TIME)
+    return Lesson(Event.FINISH, {**facts, "ready_at": ready_at}, link=link)
 
 
 def _is_number(value: object) -> TypeGuard[int | Decimal]:
@@ -112,7 +126,21 @@ def _missing(watched: Watched, now: int) -> Lesson:
     facts = {"not_found_count": count, "not_found_first_at": first}
     if count >= NOT_FOUND_TIMES and now - first >= NOT_FOUND_MS:
         return Lesson(Event.VANISH, facts, "Venice no longer knows it")
-    return _perhaps_stalled(watched, facts, now)
+    return Lesson(None, facts)
+
+
+def asked_anew(now: int) -> dict[str, Any]:
+    """The facts of a job that Venice is to be asked about again after its end: a fresh start.
+
+    They go with `REOPEN` and `WANT_AGAIN`: what was counted before counts no more.
+    """
+    return {
+        "accepted_at": now,
+        "ready_at": None,
+        "bad_bodies": 0,
+        "not_found_count": 0,
+        "not_found_first_at": None,
+    }
 
 
 def read_queue_answer(document: Any) -> tuple[str, str | None] | None:

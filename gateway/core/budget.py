@@ -150,7 +150,7 @@ class Standing:
     @property
     def left(self) -> Money:
         """What may still be reserved; negative where a limit was lowered under what is spent."""
-        return Money(self.ceiling.micros - self.used.micros)
+        return Money(_left_micros(self))
 
     def __str__(self) -> str:
         return (
@@ -159,17 +159,23 @@ class Standing:
         )
 
 
+def _left_micros(standing: Standing) -> int:
+    # In whole numbers at once: asked of every window of every reservation.
+    used = standing.settled.micros + standing.reserved.micros + standing.in_doubt.micros
+    return standing.limit.amount.micros + standing.granted.micros - used
+
+
 def overruns(standings: Iterable[Standing], price: Money) -> list[Standing]:
     """The standings that `price` would overrun, the one to name first.
 
     The order is key, user, team, organization, and within a scope the one with least left. A
     limit of zero forbids, a free job included.
     """
-    over = [s for s in standings if s.left.micros < price.micros or not s.ceiling]
+    over = [s for s in standings if _left_micros(s) < price.micros or not s.ceiling.micros]
     return sorted(over, key=lambda s: (SCOPE_ORDER.index(s.limit.scope), s.left))
 
 
 def least_left(standings: Sequence[Standing], price: Money) -> Money | None:
     """What remains after `price` in the tightest window; None where no limit applies."""
-    least = min((s.left.micros for s in standings), default=None)
+    least = min([_left_micros(s) for s in standings], default=None)
     return None if least is None else Money(least - price.micros)

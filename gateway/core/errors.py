@@ -250,13 +250,14 @@ class UpstreamRefused(GatewayError):
 
 
 class StorageFull(GatewayError):
-    """The gateway's disk is full: no new paid work."""
+    """The gateway's disk is full, or cannot be worked with: no new paid work."""
 
     retry_after = 30
 
-    def __init__(self) -> None:
+    def __init__(self, message: str | None = None) -> None:
         super().__init__(
-            "The gateway's disk is full, so it takes no new orders; nothing was bought. "
+            message
+            or "The gateway's disk is full, so it takes no new orders; nothing was bought. "
             "Running jobs and stored videos are unaffected. Tell an administrator."
         )
 

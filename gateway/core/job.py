@@ -72,6 +72,8 @@ JOB_TABLE: dict[tuple[State, Event], State] = {
     (State.IN_DOUBT, Event.DECIDE_BILLED): State.SETTLED_IN_DOUBT,
     (State.IN_DOUBT, Event.DECIDE_UNBILLED): State.RELEASED_IN_DOUBT,
     (State.SETTLED_IN_DOUBT, Event.IDENTIFY): State.PROCESSING,
+    # Venice's refusal came after somebody had decided; a correction follows
+    (State.SETTLED_IN_DOUBT, Event.DECIDE_UNBILLED): State.RELEASED_IN_DOUBT,
     (State.RELEASED_IN_DOUBT, Event.IDENTIFY): State.PROCESSING,
     (State.PROCESSING, Event.FINISH): State.FETCHING,
     (State.PROCESSING, Event.FAIL_REFUNDED): State.FAILED_REFUNDED,

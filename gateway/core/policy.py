@@ -177,9 +177,13 @@ class Policy(_Rules):
         return [(glob, rules) for glob, rules in self.per_model.items() if fnmatchcase(model, glob)]
 
     def reference_seconds(self, model: str) -> int:
-        """How long references of unknown length are taken to be, in seconds."""
-        known = [r.reference_seconds for _, r in self.model_rules(model) if r.reference_seconds]
-        return min(known, default=REFERENCE_SECONDS_WORST)
+        """How long references of unknown length are taken to be, in seconds.
+
+        Where several patterns say so, the longest pattern counts: it means this model most.
+        """
+        known = [(len(g), r.reference_seconds) for g, r in self.model_rules(model)]
+        said = [(length, seconds) for length, seconds in known if seconds is not None]
+        return max(said)[1] if said else REFERENCE_SECONDS_WORST
 
 
 class Team(_Rules):

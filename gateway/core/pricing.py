@@ -71,7 +71,7 @@ def job_facts(
         inputs.setdefault("audio", True)
     if model.is_upscaler:
         inputs["upscale_factor"] = body.get("upscale_factor", UPSCALE_FACTOR_DEFAULT)
-    references = _reference_urls(body)
+    references = reference_urls(body)
     if references:
         total = _reference_seconds(references, reference_seconds_worst)
         inputs["reference_video_total_duration"] = total
@@ -88,7 +88,8 @@ def _only(choices: tuple[str, ...] | None) -> str | None:
     return choices[0] if choices and len(choices) == 1 else None
 
 
-def _reference_urls(body: Mapping[str, Any]) -> list[str]:
+def reference_urls(body: Mapping[str, Any]) -> list[str]:
+    """The reference videos of a checked queue body, wherever it names them."""
     urls = list(body.get("reference_video_urls", ()))
     urls += [e["video_url"] for e in body.get("elements", ()) if e.get("video_url")]
     return urls

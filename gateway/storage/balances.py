@@ -8,159 +8,294 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from functools import lru_cache
 
-from gateway.core import budget
-from gateway.core.budget import Calendar, Limit, Scope, Span, Standing, window_at
-from gateway.core.money import ZERO, Money
+from gateway.core.budget import ANY_MODEL, Limit, Scope, Span, Standing
+from gateway.core.money import Money
 from gateway.core.movement import Movement
 from gateway.core.policy import ORGANIZATION_NAME
-from gateway.ports import Verification
+from gateway.ports import LedgerBroken
+from gateway.storage.sums import Reader, Rolling, Sums, derive, rolling_seconds
+from gateway.storage.verification import verify
 
-SCOPE_COLUMNS = {Scope.KEY: "key_id", Scope.USER: "user", Scope.TEAM: "team"}
-PROBLEMS_SHOWN_MAX = 100
-"""Enough to see a pattern; the first one already stops spending."""
+__all__ = ["Balances", "scopes_of", "verify"]
+PLACES_REMEMBERED_MAX = 20_000
+"""Keys, users and teams whose balances are remembered: some 20 MB."""
+MATCHES_REMEMBERED_MAX = 10_000
+"""Pairs of a model and a glob: far more than any catalogue and its policies have."""
 
-_READ = (
-    "SELECT reserved, in_doubt, settled FROM balances "
-    "WHERE scope = ? AND id = ? AND ends_at = ? AND starts_at = ? AND models = ?"
+_LOAD = (
+    "SELECT number, ends_at, starts_at, models, reserved, in_doubt, settled FROM balances "
+    "WHERE scope = ? AND id = ? AND ends_at > ?"
 )
-_MOVE = (
+_MAKE = (
+    "INSERT INTO balances (scope, id, ends_at, starts_at, models, reserved, in_doubt, settled) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ADD = (
     "UPDATE balances SET reserved = reserved + ?, in_doubt = in_doubt + ?, settled = settled + ? "
-    "WHERE scope = ? AND id = ? AND ends_at > ? AND starts_at <= ? "
+)
+_MOVE = _ADD + "WHERE number = ?"
+_MOVE_ALL = (
+    _ADD + "WHERE scope = ? AND id = ? AND ends_at > ? AND starts_at <= ? "
     "AND (models = '*' OR ? GLOB models)"
 )
-WINDOWS_REMEMBERED = 1_024
-"""Far more words for windows than any organization's policies have."""
-
-Sums = tuple[int, int, int]
-Reader = sqlite3.Connection | sqlite3.Cursor
-"""Either reads; a connection makes a cursor for each statement, which a reservation can spare."""
-
-rolling_seconds = lru_cache(WINDOWS_REMEMBERED)(budget.rolling_seconds)
-"""Asked for each window of each reservation, of the same few words."""
+_TEXT = {scope: scope.value for scope in Scope}
+"""SQLite takes a plain text at once; any other type it first asks to adapt itself."""
 
 
-class Spans:
-    """Windows as spans, remembered while the moment stays inside them."""
+class _Row:
+    """A row of balances as it is in the database."""
+
+    __slots__ = ("ends_at", "in_doubt", "models", "number", "reserved", "settled", "starts_at")
+
+    def __init__(self, number: int, span: Span, models: str, sums: Sums) -> None:
+        self.number = number
+        self.starts_at, self.ends_at, self.models = span.start, span.end, models
+        self.reserved, self.in_doubt, self.settled = sums
+
+    @property
+    def sums(self) -> Sums:
+        return (self.reserved, self.in_doubt, self.settled)
+
+
+class _Place:
+    """What is remembered of one scope: every row that ends after `horizon`, and what rolls."""
+
+    __slots__ = ("horizon", "rolling", "rows")
+
+    def __init__(self, horizon: int) -> None:
+        self.horizon = horizon
+        self.rows: dict[tuple[int, int, str], _Row] = {}
+        self.rolling: dict[tuple[str, str], Rolling] = {}
+
+    def pass_by(self, at: int) -> None:
+        """Let go of rows that have ended."""
+        self.horizon = at
+        self.rows = {key: row for key, row in self.rows.items() if row.ends_at > at}
+
+
+class Balances:
+    """The writer thread's memory of balances, so that a reservation need not read them.
+
+    It is safe because it can always be thrown away: the database is the truth. Only the thread
+    with the one write connection uses it; each change goes to the rows and to the memory of them
+    in one function; and whatever was touched by a function that is undone, or by a group whose
+    commit failed, is forgotten and read again. A job older than a place's horizon moves rows that
+    may not be remembered, by a statement that finds them all. `verify` compares both.
+    """
 
     def __init__(self) -> None:
-        self._calendar = Calendar()
-        self._known: dict[str, Span] = {}
+        self._places: dict[tuple[Scope, str], _Place] = {}
+        self._touched: list[tuple[Scope, str]] = []
+        self._grants: dict[tuple[str, str], list[tuple[str, int, int, int]]] | None = None
+        self._matches: dict[tuple[str, str], bool] = {}
 
-    def at(self, window: str, at: int, calendar: Calendar) -> Span:
-        """The span of a window at a moment."""
-        if rolling_seconds(window) is not None:
-            return window_at(window, at, calendar)
-        if calendar != self._calendar:
-            self._calendar, self._known = calendar, {}
-        known = self._known.get(window)
-        if known is None or not known.holds(at):
-            known = self._known[window] = window_at(window, at, calendar)
-        return known
+    def keep(self) -> None:
+        """What the last function did stands."""
+        self._touched.clear()
 
+    def undo(self) -> None:
+        """What the last function did is undone."""
+        for who in self._touched:
+            self._places.pop(who, None)
+        self._touched.clear()
+        self._grants = None
 
-def derive(reader: Reader, scope: Scope, scope_id: str, span: Span, models: str) -> Sums:
-    """The sums over jobs themselves."""
-    column = SCOPE_COLUMNS.get(scope)
-    whose = f"AND {column} = ?" if column else ""
-    which = "" if models == "*" else "AND model GLOB ?"
-    values: list[object] = [span.start, span.end]
-    values += [scope_id] if column else []
-    values += [] if models == "*" else [models]
-    row = reader.execute(
-        "SELECT coalesce(sum(reserved), 0), coalesce(sum(in_doubt), 0), coalesce(sum(settled), 0) "
-        f"FROM jobs WHERE created_at >= ? AND created_at < ? {whose} {which}",
-        values,
-    ).fetchone()
-    return (row[0], row[1], row[2])
+    def forget(self) -> None:
+        """What a whole group of functions did is undone."""
+        self._places.clear()
+        self._touched.clear()
+        self._grants = None
 
+    def forget_grants(self) -> None:
+        """Grants have changed."""
+        self._grants = None
 
-def sums_of(reader: Reader, limit: Limit, span: Span, *, keep: bool) -> Sums:
-    """How much of a limit's window is reserved, in doubt and settled.
+    def left(
+        self, cursor: sqlite3.Cursor, limits: Sequence[Limit], spans: Sequence[Span], at: int
+    ) -> list[int]:
+        """What each limit's window has left, in micro-dollars; less than nothing where it forbids.
 
-    With `keep`, a balance that does not exist yet comes to be, and moves from then on.
-    """
-    if rolling_seconds(limit.window) is not None:
-        return derive(reader, limit.scope, limit.id, span, limit.models)
-    # SQLite takes a plain text at once; any other type it first asks to adapt itself.
-    key = (str(limit.scope), limit.id, span.end, span.start, limit.models)
-    row: Sums | None = reader.execute(_READ, key).fetchone()
-    if row is not None:
-        return row
-    derived = derive(reader, limit.scope, limit.id, span, limit.models)
-    if keep:
-        reader.execute("INSERT INTO balances VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *derived))
-    return derived
+        Balances that are not there yet come to be, and move from then on.
+        """
+        found = []
+        for limit, span in zip(limits, spans, strict=True):
+            place = self._places.get((limit.scope, limit.id))
+            row = place and place.rows.get((span.end, span.start, limit.models))
+            if row and place and at >= place.horizon:
+                used = row.reserved + row.in_doubt + row.settled
+            else:
+                used = sum(self._sums(cursor, limit, span, at, keep=True))
+            ceiling = limit.amount.micros
+            if self._grants != {}:
+                ceiling += self._granted(cursor, limit, at)
+            found.append(ceiling - used if ceiling > 0 else -1)
+        return found
 
-
-def standings(
-    connection: sqlite3.Connection,
-    limits: Sequence[Limit],
-    spans: Sequence[Span],
-    at: int,
-    *,
-    keep: bool,
-) -> list[Standing]:
-    """How limits stand at a moment; with `keep`, balances that are not there come to be."""
-    cursor = connection.cursor()
-    any_grants = cursor.execute("SELECT 1 FROM grants LIMIT 1").fetchone() is not None
-    found = []
-    for limit, span in zip(limits, spans, strict=True):
-        reserved, in_doubt, settled = sums_of(cursor, limit, span, keep=keep)
-        found.append(
-            Standing(
-                limit,
-                span,
-                settled=Money(settled),
-                reserved=Money(reserved),
-                in_doubt=Money(in_doubt),
-                granted=_granted(cursor, limit, at) if any_grants else ZERO,
-                resets_at=_resets_at(cursor, limit, span),
+    def standings(
+        self,
+        cursor: sqlite3.Cursor,
+        limits: Sequence[Limit],
+        spans: Sequence[Span],
+        at: int,
+    ) -> list[Standing]:
+        """How limits stand at a moment; no balance comes to be."""
+        found = []
+        for limit, span in zip(limits, spans, strict=True):
+            reserved, in_doubt, settled = self._sums(cursor, limit, span, at, keep=False)
+            found.append(
+                Standing(
+                    limit,
+                    span,
+                    settled=Money(settled),
+                    reserved=Money(reserved),
+                    in_doubt=Money(in_doubt),
+                    granted=Money(self._granted(cursor, limit, at)),
+                    resets_at=self._resets_at(cursor, limit, span, at),
+                )
             )
+        return found
+
+    def move(
+        self,
+        cursor: sqlite3.Cursor,
+        scopes: Sequence[tuple[Scope, str]],
+        created_at: int,
+        model: str,
+        change: Movement,
+        *,
+        at: int,
+    ) -> None:
+        """Add a movement to every balance the job belongs to; `at` is the ledger's time."""
+        amounts = (change.reserved.micros, change.in_doubt.micros, change.settled.micros)
+        by_number: list[tuple[int, ...]] = []
+        for scope, who in scopes:
+            place = self._place(cursor, scope, who, at)
+            self._touched.append((scope, who))
+            moved = self._moved(cursor, place, created_at, model, amounts)
+            if created_at >= place.horizon:
+                by_number += moved
+            else:
+                values = (*amounts, _TEXT[scope], who, created_at, created_at, model)
+                cursor.execute(_MOVE_ALL, values)
+        if by_number and cursor.executemany(_MOVE, by_number).rowcount != len(by_number):
+            raise LedgerBroken("a balance that was there is gone")
+
+    def _moved(
+        self, reader: Reader, place: _Place, created_at: int, model: str, amounts: Sums
+    ) -> list[tuple[int, ...]]:
+        """Move what is remembered; the amounts and the number of each row, to move it there too."""
+        reserved, in_doubt, settled = amounts
+        moves: list[tuple[int, ...]] = []
+        for row in place.rows.values():
+            if row.starts_at <= created_at < row.ends_at and (
+                row.models == ANY_MODEL or self._match(reader, model, row.models)
+            ):
+                row.reserved += reserved
+                row.in_doubt += in_doubt
+                row.settled += settled
+                moves.append((reserved, in_doubt, settled, row.number))
+        for (_window, models), rolling in place.rolling.items():
+            if self._match(reader, model, models):
+                rolling.move(created_at, amounts)
+        return moves
+
+    def differences(self, reader: Reader) -> list[str]:
+        """Where the memory is not what the rows say."""
+        found = []
+        for (scope, who), place in self._places.items():
+            rows = reader.execute(_LOAD, (_TEXT[scope], who, place.horizon)).fetchall()
+            there = {(row[1], row[2], row[3]): (row[0], *row[4:]) for row in rows}
+            known = {key: (row.number, *row.sums) for key, row in place.rows.items()}
+            if there != known:
+                found.append(f"balances of {scope} {who} are remembered otherwise than they are")
+        return found
+
+    def _place(self, reader: Reader, scope: Scope, who: str, at: int) -> _Place:
+        place = self._places.get((scope, who))
+        # Asked about a future moment before, it may lack rows of today.
+        if place is None or at < place.horizon:
+            if len(self._places) >= PLACES_REMEMBERED_MAX:
+                self._places.clear()
+            place = self._places[scope, who] = _Place(at)
+            self._touched.append((scope, who))
+            for number, ends, starts, models, *sums in reader.execute(
+                _LOAD, (_TEXT[scope], who, at)
+            ):
+                row = _Row(number, Span(starts, ends), models, (sums[0], sums[1], sums[2]))
+                place.rows[ends, starts, models] = row
+        return place
+
+    def _sums(
+        self, cursor: sqlite3.Cursor, limit: Limit, span: Span, at: int, *, keep: bool
+    ) -> Sums:
+        """How much of a limit's window is reserved, in doubt and settled."""
+        place = self._place(cursor, limit.scope, limit.id, at)
+        if rolling_seconds(limit.window) is not None:
+            return self._rolling(place, limit).sums(cursor, span)
+        row = place.rows.get((span.end, span.start, limit.models))
+        if row is not None:
+            return row.sums
+        sums = derive(cursor, limit.scope, limit.id, span, limit.models)
+        if keep:
+            self._touched.append((limit.scope, limit.id))
+            place.pass_by(at)
+            who = (_TEXT[limit.scope], limit.id)
+            cursor.execute(_MAKE, (*who, span.end, span.start, limit.models, *sums))
+            row = _Row(cursor.lastrowid or 0, span, limit.models, sums)
+            place.rows[span.end, span.start, limit.models] = row
+        return sums
+
+    def _rolling(self, place: _Place, limit: Limit) -> Rolling:
+        key = (limit.window, limit.models)
+        found = place.rolling.get(key)
+        if found is None:
+            found = place.rolling[key] = Rolling(limit.scope, limit.id, limit.models)
+            self._touched.append((limit.scope, limit.id))
+        return found
+
+    def _resets_at(self, reader: Reader, limit: Limit, span: Span, at: int) -> int | None:
+        """When a window has room again for sure: its end, or when its oldest job leaves it."""
+        if limit.window == "total":
+            return None
+        seconds = rolling_seconds(limit.window)
+        if seconds is None:
+            return span.end
+        place = self._place(reader, limit.scope, limit.id, at)
+        oldest = self._rolling(place, limit).oldest(reader, span)
+        return None if oldest is None else oldest + seconds * 1000
+
+    def _granted(self, reader: Reader, limit: Limit, at: int) -> int:
+        if self._grants is None:
+            self._grants = {}
+            for scope, who, *grant in reader.execute(
+                "SELECT scope, scope_id, window, amount, created_at, until FROM grants "
+                "WHERE revoked_at IS NULL"
+            ):
+                window, amount, begins_at, ends_at = grant
+                given = self._grants.setdefault((scope, who), [])
+                given.append((window, amount, begins_at, ends_at))
+        if not self._grants:
+            return 0
+        return sum(
+            amount
+            for window, amount, begins_at, ends_at in self._grants.get(
+                (_TEXT[limit.scope], limit.id), ()
+            )
+            if window in (limit.window, "all") and begins_at <= at < ends_at
         )
-    return found
 
-
-def _granted(reader: Reader, limit: Limit, at: int) -> Money:
-    row = reader.execute(
-        "SELECT coalesce(sum(amount), 0) FROM grants WHERE scope = ? AND scope_id = ? "
-        "AND window IN (?, 'all') AND created_at <= ? AND until > ? AND revoked_at IS NULL",
-        (limit.scope, limit.id, limit.window, at, at),
-    ).fetchone()
-    return Money(row[0])
-
-
-def _resets_at(reader: Reader, limit: Limit, span: Span) -> int | None:
-    """When a window has room again for sure: its end, or when its oldest job leaves it."""
-    if limit.window == "total":
-        return None
-    seconds = rolling_seconds(limit.window)
-    if seconds is None:
-        return span.end
-    column = SCOPE_COLUMNS.get(limit.scope)
-    whose = f"AND {column} = ?" if column else ""
-    values = [span.start, *([limit.id] if column else [])]
-    row = reader.execute(
-        f"SELECT min(created_at) FROM jobs WHERE created_at >= ? AND holding <> 'released' {whose}",
-        values,
-    ).fetchone()
-    return None if row[0] is None else row[0] + seconds * 1000
-
-
-def move(
-    connection: sqlite3.Connection,
-    scopes: Sequence[tuple[Scope, str]],
-    created_at: int,
-    model: str,
-    change: Movement,
-) -> None:
-    """Add a movement to every balance the job belongs to."""
-    amounts = (change.reserved.micros, change.in_doubt.micros, change.settled.micros)
-    connection.executemany(
-        _MOVE,
-        [(*amounts, str(scope), who, created_at, created_at, model) for scope, who in scopes],
-    )
+    def _match(self, reader: Reader, model: str, models: str) -> bool:
+        """Whether a glob takes a model in; SQLite says so, for its globs are not Python's."""
+        if models == ANY_MODEL:
+            return True
+        known = self._matches.get((model, models))
+        if known is None:
+            if len(self._matches) >= MATCHES_REMEMBERED_MAX:
+                self._matches.clear()
+            known = bool(reader.execute("SELECT ? GLOB ?", (model, models)).fetchone()[0])
+            self._matches[model, models] = known
+        return known
 
 
 def scopes_of(key_id: str, user: str, team: str | None) -> list[tuple[Scope, str]]:
@@ -169,30 +304,3 @@ def scopes_of(key_id: str, user: str, team: str | None) -> list[tuple[Scope, str
     if team is not None:
         scopes.append((Scope.TEAM, team))
     return scopes
-
-
-def verify(connection: sqlite3.Connection) -> Verification:
-    """Re-derive every job's amounts from its entries, and every balance from its jobs."""
-    problems: list[str] = []
-    drift = 0
-    for job, *difference in connection.execute(
-        "SELECT jobs.id, jobs.reserved - coalesce(sum(entries.reserved), 0), "
-        "jobs.in_doubt - coalesce(sum(entries.in_doubt), 0), "
-        "jobs.settled - coalesce(sum(entries.settled), 0) "
-        "FROM jobs LEFT JOIN entries ON entries.job = jobs.id GROUP BY jobs.id "
-        "HAVING jobs.reserved <> coalesce(sum(entries.reserved), 0) "
-        "OR jobs.in_doubt <> coalesce(sum(entries.in_doubt), 0) "
-        "OR jobs.settled <> coalesce(sum(entries.settled), 0)"
-    ):
-        drift += sum(abs(part) for part in difference)
-        problems.append(f"job {job} differs from its entries by {difference} micro-dollars")
-    for scope, who, ends, starts, models, *kept in connection.execute(
-        "SELECT scope, id, ends_at, starts_at, models, reserved, in_doubt, settled FROM balances"
-    ).fetchall():
-        derived = derive(connection, Scope(scope), who, Span(starts, ends), models)
-        difference = [a - b for a, b in zip(kept, derived, strict=True)]
-        if any(difference):
-            drift += sum(abs(part) for part in difference)
-            problems.append(f"balance of {scope} {who} from {starts} differs by {difference}")
-    entries = connection.execute("SELECT count(*) FROM entries").fetchone()[0]
-    return Verification(entries, Money(drift), tuple(problems[:PROBLEMS_SHOWN_MAX]))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.ports import DatabaseLocked, DatabaseRefused
-from gateway.storage.migrate import migrate
+from gateway.storage import backup, migrate
+from gateway.storage.checks import check_whole, upstream_of
+from gateway.storage.migrate import Step
 from gateway.storage.writer import connect
 
 
@@ -37,15 +40,23 @@ class FileLock:
         os.close(self._descriptor)
 
 
-def prepare(path: Path, upstream: str | None, now: int) -> sqlite3.Connection:
+def read_only(path: Path) -> str:
+    """How to open a database for reading; its folder may be named anything."""
+    return f"{path.absolute().as_uri()}?mode=ro"
+
+
+def prepare(
+    path: Path, upstream: str | None, now: int, steps: Sequence[Step] | None = None
+) -> sqlite3.Connection:
     """The write connection of a database that may be used; else `DatabaseRefused`.
 
-    None for the upstream takes the database as it is, whichever it belongs to.
+    None for the upstream takes the database as it is, whichever it belongs to. Schema steps that
+    it lacks are applied, after a copy of it was put beside it.
     """
     connection = connect(path)
     try:
-        _check_whole(connection, path)
-        migrate(connection, now)
+        check_whole(connection, path)
+        bring_up_to_date(connection, path, now, steps or migrate.read_steps())
         if upstream is not None:
             _check_upstream(connection, path, upstream)
     except BaseException:
@@ -54,18 +65,26 @@ def prepare(path: Path, upstream: str | None, now: int) -> sqlite3.Connection:
     return connection
 
 
-def _check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    found = connection.execute("PRAGMA quick_check").fetchone()[0]
-    if found != "ok":
-        raise DatabaseRefused(f"{path} is damaged: {found}. Restore a backup.")
+def bring_up_to_date(
+    connection: sqlite3.Connection, path: Path, now: int, steps: Sequence[Step]
+) -> Path | None:
+    """Apply the steps that a database lacks; the copy made before, where it was not new."""
+    missing = migrate.pending(connection, steps)
+    if not missing:
+        return None
+    copy = None
+    if version := migrate.version_of(connection):
+        copy = backup.copied(path, backup.beside(path, f"version-{version}", now))
+    migrate.apply(connection, missing, now)
+    return copy
 
 
 def _check_upstream(connection: sqlite3.Connection, path: Path, upstream: str) -> None:
-    row = connection.execute("SELECT value FROM meta WHERE name = 'upstream'").fetchone()
-    if row is None:
+    found = upstream_of(connection)
+    if found is None:
         connection.execute("INSERT INTO meta VALUES ('upstream', ?)", (upstream,))
-    elif row[0] != upstream:
+    elif found != upstream:
         raise DatabaseRefused(
-            f"{path} belongs to {row[0]}, not to {upstream}: real and simulated money never "
+            f"{path} belongs to {found}, not to {upstream}: real and simulated money never "
             "share a database. Use another VGW_DATA_DIR."
         )

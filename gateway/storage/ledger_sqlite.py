@@ -7,12 +7,16 @@ not decide.
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiosqlite
+import structlog
 
 from gateway.core.budget import Calendar, Limit, Standing
 from gateway.core.job import Event, State
@@ -20,7 +24,9 @@ from gateway.core.money import Money
 from gateway.core.pacing import CallClass
 from gateway.core.retention import KeepRules
 from gateway.ports import (
+    AdminKey,
     AlreadyThere,
+    AuditRow,
     DatabaseRefused,
     EntryRow,
     Grant,
@@ -38,30 +44,49 @@ from gateway.ports import (
     Unknown,
     User,
     Verification,
+    VideoTotals,
 )
-from gateway.storage import balances, grants, rows, spending, transactions
-from gateway.storage.database import FileLock, prepare
-from gateway.storage.writer import Writer
+from gateway.storage import grants, marks, rows, spending, transactions
+from gateway.storage.database import FileLock, prepare, read_only
+from gateway.storage.migrate import Step
+from gateway.storage.verification import verify
+from gateway.storage.writer import PAGES_CACHED_KIB, Writer
 
 GATE_CALLS_KEPT_MS = 5 * 60_000
 """Longer than any rate window; older calls say nothing any more."""
 PRUNE_EVERY = 200
 """Recorded calls between two clean-ups of old ones."""
+REFUSALS_KEPT_MS = 90 * 86_400_000
+REFUSALS_OF_A_USER_MAX = 1_000
+"""More than anybody reads; a client that asks again and again fills the disk with no more."""
 ENTRIES_PAGE = 1_000
 CHORES_PAGE = 200
 """Jobs that one round of a chore looks at: a second's work at most."""
+_PRUNE_REFUSALS = (
+    "DELETE FROM refusals WHERE user = ? AND number <= "
+    "(SELECT number FROM refusals WHERE user = ? ORDER BY number DESC LIMIT 1 OFFSET ?)"
+)
+_log = structlog.get_logger(__name__)
 
 
 class SqliteLedger:
     """`ports.Ledger` on one SQLite file."""
 
     def __init__(
-        self, lock: FileLock, writer: Writer, reader: aiosqlite.Connection, money: Any
+        self,
+        path: Path,
+        lock: FileLock,
+        writer: Writer,
+        money: transactions.Transactions,
+        *readers: aiosqlite.Connection,
     ) -> None:
+        self._path = path
         self._lock = lock
         self._writer = writer
-        self._reader = reader
-        self._money: transactions.Transactions = money
+        self._money = money
+        # One for what is asked on the way of a request (a job, a twin), one for what may read
+        # much, so that nobody on the way waits behind it.
+        self._reader, self._scanner = readers
         self._calls_recorded = 0
 
     @classmethod
@@ -72,20 +97,23 @@ class SqliteLedger:
         upstream: str | None,
         now: int,
         observe_commit: Callable[[float], None] | None = None,
+        observe_broken: Callable[[str], None] | None = None,
+        steps: Sequence[Step] | None = None,
     ) -> SqliteLedger:
         """Open, or make, the database; `DatabaseRefused` where it may not be used.
 
         `upstream` is stamped into a new database, and must be the same ever after: real and
         simulated money never share one. None takes a database as it is, for administration.
+        `observe_broken` is told whenever one of the ledger's own assertions trips.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         try:
-            connection = await asyncio.to_thread(prepare, path, upstream, now)
-            writer = Writer(connection, observe_commit)
-            reader = await aiosqlite.connect(f"file:{path}?mode=ro", uri=True)
-            await reader.execute("PRAGMA query_only = ON")
-            return cls(lock, writer, reader, transactions.Transactions(connection))
+            connection = await asyncio.to_thread(prepare, path, upstream, now, steps)
+            readers = [await aiosqlite.connect(read_only(path), uri=True) for _ in range(2)]
+            money = transactions.Transactions(connection)
+            writer = Writer(connection, observe_commit, observe_broken, money.balances)
+            return cls(path, lock, writer, money, *readers)
         except sqlite3.Error as error:
             lock.release()
             raise DatabaseRefused(f"{path} cannot be used as a database: {error}") from error
@@ -100,12 +128,21 @@ class SqliteLedger:
     async def close(self) -> None:
         """Readers first, then the writer with its last checkpoint, then the lock."""
         await self._reader.close()
+        await self._scanner.close()
         await asyncio.to_thread(self._writer.close)
         self._lock.release()
 
     async def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
+        return await self._read(self._reader, sql, values)
+
+    async def _scan(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
+        return await self._read(self._scanner, sql, values)
+
+    async def _read(
+        self, reader: aiosqlite.Connection, sql: str, values: Iterable[Any]
+    ) -> list[Any]:
         try:
-            return list(await self._reader.execute_fetchall(sql, tuple(values)))
+            return list(await reader.execute_fetchall(sql, tuple(values)))
         except sqlite3.Error as error:
             raise LedgerFailure(f"the database could not be read: {error}") from error
 
@@ -166,13 +203,35 @@ class SqliteLedger:
         found = await self._rows(f"SELECT {rows.KEY_COLUMNS} FROM keys ORDER BY created_at, id")
         return [rows.key_of(row) for row in found]
 
+    async def admin_keys(self) -> list[AdminKey]:
+        """All administrators' keys, by name, revoked ones too."""
+        found = await self._rows(f"{marks.SELECT_ADMIN_KEY} ORDER BY name")
+        return [marks.admin_key_of(row) for row in found]
+
+    async def add_admin_key(self, key: AdminKey) -> None:
+        """Add an administrator's key; `AlreadyThere` where the name is taken."""
+        values = (key.id, key.name, key.role, key.digest, key.created_at, key.revoked_at)
+
+        def work(connection: sqlite3.Connection) -> None:
+            _insert(connection, "admin_keys", values, f"there is an admin key {key.name} already")
+
+        await self._writer.run(work)
+
+    async def revoke_admin_key(self, name: str, at: int) -> AdminKey:
+        """See `ports.Ledger.revoke_admin_key`."""
+        return await self._writer.run(
+            lambda connection: marks.revoke_admin_key(connection, name, at)
+        )
+
     async def add_grant(self, grant: Grant) -> None:
         """Raise a limit."""
-        await self._writer.run(lambda connection: grants.add(connection, grant))
+        await self._writer.run(lambda connection: self._money.add_grant(connection, grant))
 
     async def revoke_grant(self, grant_id: str, at: int) -> Grant:
         """See `ports.Ledger.revoke_grant`."""
-        return await self._writer.run(lambda connection: grants.revoke(connection, grant_id, at))
+        return await self._writer.run(
+            lambda connection: self._money.revoke_grant(connection, grant_id, at)
+        )
 
     async def grants(self) -> list[Grant]:
         """All grants, newest first, ended ones too."""
@@ -229,20 +288,29 @@ class SqliteLedger:
         self, by: str, since: int | None, until: int | None, user: str | None = None
     ) -> list[Spend]:
         """Who spent what, the largest first; of one user only, if named."""
-        return await spending.spend(self._reader, by, since, until, user)
+        return await spending.spend(self._scanner, by, since, until, user)
 
     async def totals(self) -> Totals:
         """The sums that metrics show, all of one moment."""
-        return await spending.totals(self._reader)
+        return await spending.totals(self._scanner)
 
     async def verify(self) -> Verification:
-        """Re-derive all amounts and balances, between two transactions."""
-        return await self._writer.run(balances.verify)
+        """Re-derive all amounts and balances, at one moment and beside the writer.
+
+        Only the comparison with what the writer remembers, a short one, is its own work.
+        """
+        found = await asyncio.to_thread(_verified, self._path)
+        others = await self._writer.run(self._money.balances.differences)
+        return replace(found, problems=(*found.problems, *others))
+
+    async def entry_count(self) -> int:
+        """How many entries there are: ids have no gaps, for none is ever deleted."""
+        return int((await self._rows("SELECT coalesce(max(id), 0) FROM entries"))[0][0])
 
     async def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
         """Every entry with a greater id, oldest first, a page at a time."""
         last = after
-        while page := await self._rows(
+        while page := await self._scan(
             f"{rows.SELECT_ENTRY} WHERE id > ? ORDER BY id LIMIT ?", (last, ENTRIES_PAGE)
         ):
             for row in page:
@@ -282,7 +350,7 @@ class SqliteLedger:
             clauses.append(("number < (SELECT number FROM jobs WHERE id = ?)", [before]))
         where = " WHERE " + " AND ".join(c for c, _ in clauses) if clauses else ""
         values = [value for _, more in clauses for value in more]
-        found = await self._rows(
+        found = await self._scan(
             f"{rows.SELECT_JOB}{where} ORDER BY number DESC LIMIT ?", [*values, limit]
         )
         return [rows.job_of(row) for row in found]
@@ -306,7 +374,7 @@ class SqliteLedger:
 
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
         """Stored jobs whose time has come, the longest stored first."""
-        found = await self._rows(
+        found = await self._scan(
             f"{rows.SELECT_JOB} WHERE state = 'stored' AND ("
             "(delivered_at IS NULL AND stored_at <= ?) OR max(stored_at, delivered_at) <= ? "
             "OR (? AND (completed_at IS NOT NULL OR (delete_wanted AND delivered_at <= ?)))) "
@@ -321,12 +389,21 @@ class SqliteLedger:
         )
         return [rows.job_of(row) for row in found]
 
-    async def copies(self) -> list[Job]:
-        """Jobs whose copy at Venice is needed no more and not gone yet."""
-        found = await self._rows(
+    async def stored_ids(self) -> list[str]:
+        """The ids of all jobs whose video is stored."""
+        return [row[0] for row in await self._scan("SELECT id FROM jobs WHERE state = 'stored'")]
+
+    async def video_totals(self) -> VideoTotals:
+        """How many videos are stored, and how many of them nobody has yet."""
+        return marks.video_totals_of((await self._scan(marks.SELECT_VIDEO_TOTALS))[0])
+
+    async def copies(self, resting: Collection[str] = ()) -> list[Job]:
+        """Jobs whose copy at Venice is needed no more and not gone yet, the oldest first."""
+        found = await self._scan(
             f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL "
-            "AND state IN ('stored', 'purged', 'evicted') ORDER BY ended_at LIMIT ?",
-            (CHORES_PAGE,),
+            "AND state IN ('stored', 'purged', 'evicted') "
+            "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY ended_at LIMIT ?",
+            (json.dumps(list(resting)), CHORES_PAGE),
         )
         return [rows.job_of(row) for row in found]
 
@@ -366,19 +443,26 @@ class SqliteLedger:
         model: str,
         amount: Money | None,
     ) -> None:
-        """Keep a refusal."""
+        """See `ports.Ledger.refuse`."""
         values = (at, user, key_id, code, rule, model, rows.encode(amount))
-        await self._writer.run(
-            lambda connection: connection.execute(
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute(
                 "INSERT INTO refusals (at, user, key_id, code, rule, model, amount) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
-        )
+            connection.execute("DELETE FROM refusals WHERE at < ?", (at - REFUSALS_KEPT_MS,))
+            connection.execute(_PRUNE_REFUSALS, (user, user, REFUSALS_OF_A_USER_MAX))
+
+        try:
+            await self._writer.run(work)
+        except LedgerFailure as error:
+            _log.warning("refusal.not_kept", user=user, code=code, error=str(error))
 
     async def refusals(self, user: str, before: int | None, limit: int) -> list[Refusal]:
         """A user's refusals, newest first, a page at a time."""
-        found = await self._rows(
+        found = await self._scan(
             f"{rows.SELECT_REFUSAL} WHERE user = ? AND number < ? ORDER BY number DESC LIMIT ?",
             (user, 2**62 if before is None else before, limit),
         )
@@ -392,6 +476,35 @@ class SqliteLedger:
                 "INSERT INTO audit (at, actor, act, target, detail) VALUES (?, ?, ?, ?, ?)", values
             )
         )
+
+    async def audits(self, before: int | None, limit: int) -> list[AuditRow]:
+        """What administration did, newest first, a page at a time."""
+        found = await self._scan(
+            f"{marks.SELECT_AUDIT} WHERE number < ? ORDER BY number DESC LIMIT ?",
+            (2**62 if before is None else before, limit),
+        )
+        return [marks.audit_of(row) for row in found]
+
+    async def mark(self, name: str) -> str | None:
+        """What is remembered of the database itself under a name."""
+        found = await self._rows("SELECT value FROM meta WHERE name = ?", (name,))
+        return found[0][0] if found else None
+
+    async def set_mark(self, name: str, value: str | None) -> None:
+        """Remember a text under a name, or forget it."""
+        await self._writer.run(lambda connection: marks.set_mark(connection, name, value))
+
+
+def _verified(path: Path) -> Verification:
+    """Verify one moment of a database, on a connection of its own."""
+    reading = read_only(path)
+    try:
+        with closing(sqlite3.connect(reading, uri=True, isolation_level=None)) as connection:
+            connection.execute(f"PRAGMA cache_size = -{PAGES_CACHED_KIB}")
+            connection.execute("BEGIN")
+            return verify(connection)
+    except sqlite3.Error as error:
+        raise LedgerFailure(f"the database could not be read: {error}") from error
 
 
 def _one(connection: sqlite3.Connection, sql: str, value: str) -> Any:

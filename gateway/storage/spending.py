@@ -55,9 +55,8 @@ async def spend(
 async def totals(reader: aiosqlite.Connection) -> Totals:
     """What metrics show, in one read: one moment of the ledger."""
     rows = await reader.execute_fetchall(
-        "SELECT coalesce(team, ''), model, state, sum(reserved), sum(in_doubt), sum(settled), "
-        "count(*), coalesce(sum(video_bytes) FILTER (WHERE state = 'stored'), 0) "
-        "FROM jobs GROUP BY 1, 2, 3"
+        "SELECT team, model, state, reserved, in_doubt, settled, jobs, "
+        "CASE state WHEN 'stored' THEN video_bytes ELSE 0 END FROM tallies WHERE jobs > 0"
     )
     reserved = in_doubt = video_bytes = 0
     settled: dict[tuple[str, str], Money] = {}

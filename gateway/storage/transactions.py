@@ -15,8 +15,19 @@ from gateway.core.budget import Calendar, Limit, Span, Standing, least_left, ove
 from gateway.core.job import Entry, Event, Holding, State, next_state
 from gateway.core.money import Money
 from gateway.core.movement import Amounts, Movement, movement
-from gateway.ports import AlreadyThere, Job, LedgerBroken, Order, Overrun, Reserved, Unknown
-from gateway.storage import balances, rows
+from gateway.ports import (
+    AlreadyThere,
+    Grant,
+    Job,
+    LedgerBroken,
+    Order,
+    Overrun,
+    Reserved,
+    Unknown,
+)
+from gateway.storage import grants, rows
+from gateway.storage.balances import Balances, scopes_of
+from gateway.storage.sums import Spans
 
 IDEMPOTENCY_MS = 24 * 3_600_000
 """How long an Idempotency-Key is remembered."""
@@ -33,12 +44,14 @@ _INSERT_ENTRY = (
 
 
 class Transactions:
-    """What the writer thread remembers between transactions: the ledger's time, and spans."""
+    """What the writer thread remembers between transactions: time, spans and balances."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         last = connection.execute("SELECT max(at) FROM entries").fetchone()[0]
         self._last_at: int = last or 0
-        self._spans = balances.Spans()
+        self._spans = Spans()
+        self.balances = Balances()
+        """To be told by the writer what stands and what is undone."""
 
     def ledger_time(self, at: int) -> int:
         """The given moment, or the last entry's where the clock went back since."""
@@ -48,19 +61,28 @@ class Transactions:
     def reserve(self, connection: sqlite3.Connection, order: Order, at: int) -> Reserved | Overrun:
         """Hold an order's quote in every window it touches, or in none."""
         at = self.ledger_time(at)
-        self._free_old_idempotency_key(connection, order, at)
+        cursor = connection.cursor()
+        if order.idempotency_key is not None:
+            _take_idempotency_key(cursor, order.caller.user.name, order.idempotency_key, at)
         spans = self._spans_of(order.limits, order.calendar, at)
-        standings = balances.standings(connection, order.limits, spans, at, keep=True)
-        enforced = [s for s in standings if not s.limit.only_observed]
-        over = overruns(enforced, order.quote)
-        if over:
-            return Overrun(over[0])
-        job = _new_job(order, at, least_left(enforced, order.quote))
-        _insert_job(connection, job)
+        left = self.balances.left(cursor, order.limits, spans, at)
+        observed: Sequence[Standing] = ()
+        if not left or min(left) >= order.quote.micros:
+            remaining = _remaining(order, left)
+        else:
+            # Something lacks room: the core says what that means, by all that is known of it.
+            standings = self.balances.standings(cursor, order.limits, spans, at)
+            enforced = [s for s in standings if not s.limit.only_observed]
+            over = overruns(enforced, order.quote)
+            if over:
+                return Overrun(over[0])
+            remaining = least_left(enforced, order.quote)
+            observed = overruns([s for s in standings if s.limit.only_observed], order.quote)
+        job = _new_job(order, at, remaining)
+        _insert_job(cursor, job)
         held = Movement(Entry.RESERVE, Holding.RESERVED, reserved=order.quote)
-        self._write_entry(connection, job, held, at, reason=None, actor=None)
-        observed = [s for s in standings if s.limit.only_observed]
-        return Reserved(job, overruns(observed, order.quote))
+        self._write_entry(cursor, job, held, at, reason=None, actor=None)
+        return Reserved(job, observed)
 
     def standings(
         self,
@@ -72,21 +94,20 @@ class Transactions:
         """How limits stand at a moment, without making balances."""
         at = max(self._last_at, at)
         spans = self._spans_of(limits, calendar, at)
-        return balances.standings(connection, limits, spans, at, keep=False)
+        return self.balances.standings(connection.cursor(), limits, spans, at)
+
+    def add_grant(self, connection: sqlite3.Connection, grant: Grant) -> None:
+        """Raise a limit."""
+        self.balances.forget_grants()
+        grants.add(connection, grant)
+
+    def revoke_grant(self, connection: sqlite3.Connection, grant_id: str, at: int) -> Grant:
+        """End a grant."""
+        self.balances.forget_grants()
+        return grants.revoke(connection, grant_id, at)
 
     def _spans_of(self, limits: Sequence[Limit], calendar: Calendar, at: int) -> list[Span]:
         return [self._spans.at(limit.window, at, calendar) for limit in limits]
-
-    def _free_old_idempotency_key(
-        self, connection: sqlite3.Connection, order: Order, at: int
-    ) -> None:
-        if order.idempotency_key is None:
-            return
-        connection.execute(
-            "UPDATE jobs SET idempotency_key = NULL "
-            "WHERE user = ? AND idempotency_key = ? AND created_at <= ?",
-            (order.caller.user.name, order.idempotency_key, at - IDEMPOTENCY_MS),
-        )
 
     def advance(
         self,
@@ -118,12 +139,13 @@ class Transactions:
             }
         _guarded_update(connection, job, changes)
         if change is not None:
-            self._write_entry(connection, job, change, at, reason=reason, actor=actor)
+            cursor = connection.cursor()
+            self._write_entry(cursor, job, change, at, reason=reason, actor=actor)
         return replace(job, **changes)
 
     def _write_entry(
         self,
-        connection: sqlite3.Connection,
+        cursor: sqlite3.Cursor,
         job: Job,
         change: Movement,
         at: int,
@@ -131,8 +153,8 @@ class Transactions:
         reason: str | None,
         actor: str | None,
     ) -> None:
-        corrects = _entry_to_correct(connection, job) if change.kind is Entry.CORRECT else None
-        connection.execute(
+        corrects = _entry_to_correct(cursor, job) if change.kind is Entry.CORRECT else None
+        cursor.execute(
             _INSERT_ENTRY,
             (
                 job.id,
@@ -146,8 +168,8 @@ class Transactions:
                 corrects,
             ),
         )
-        scopes = balances.scopes_of(job.key_id, job.user, job.team)
-        balances.move(connection, scopes, job.created_at, job.model, change)
+        scopes = scopes_of(job.key_id, job.user, job.team)
+        self.balances.move(cursor, scopes, job.created_at, job.model, change, at=at)
 
 
 def note(connection: sqlite3.Connection, job_id: str, facts: Mapping[str, Any]) -> Job:
@@ -163,6 +185,26 @@ def find_job(connection: sqlite3.Connection, job_id: str) -> Job:
     if row is None:
         raise Unknown(f"there is no job {job_id}")
     return rows.job_of(row)
+
+
+def _take_idempotency_key(cursor: sqlite3.Cursor, user: str, key: str, at: int) -> None:
+    """See that an Idempotency-Key is free; `AlreadyThere`, before anything is written, if not."""
+    cursor.execute(
+        "UPDATE jobs SET idempotency_key = NULL "
+        "WHERE user = ? AND idempotency_key = ? AND created_at <= ?",
+        (user, key, at - IDEMPOTENCY_MS),
+    )
+    cursor.execute("SELECT 1 FROM jobs WHERE user = ? AND idempotency_key = ?", (user, key))
+    if cursor.fetchone() is not None:
+        raise AlreadyThere("this Idempotency-Key is in use")
+
+
+def _remaining(order: Order, left: Sequence[int]) -> Money | None:
+    """What the tightest window has left after an order that every window has room for."""
+    enforced = [
+        each for limit, each in zip(order.limits, left, strict=True) if not limit.only_observed
+    ]
+    return Money(min(enforced) - order.quote.micros) if enforced else None
 
 
 def _new_job(order: Order, at: int, remaining: Money | None) -> Job:
@@ -189,9 +231,9 @@ def _new_job(order: Order, at: int, remaining: Money | None) -> Job:
     )
 
 
-def _insert_job(connection: sqlite3.Connection, job: Job) -> None:
+def _insert_job(cursor: sqlite3.Cursor, job: Job) -> None:
     try:
-        connection.execute(
+        cursor.execute(
             _INSERT_JOB,
             (
                 job.id,
@@ -216,8 +258,6 @@ def _insert_job(connection: sqlite3.Connection, job: Job) -> None:
             ),
         )
     except sqlite3.IntegrityError as error:
-        if "idempotency_key" in str(error):
-            raise AlreadyThere("this Idempotency-Key is in use") from error
         raise LedgerBroken(f"a new job broke a constraint: {error}") from error
 
 
@@ -261,8 +301,8 @@ def _guarded_update(connection: sqlite3.Connection, job: Job, changes: Mapping[s
         raise LedgerBroken(f"job {job.id} was no longer {job.state} when it was to move")
 
 
-def _entry_to_correct(connection: sqlite3.Connection, job: Job) -> int:
-    row = connection.execute("SELECT max(id) FROM entries WHERE job = ?", (job.id,)).fetchone()
+def _entry_to_correct(cursor: sqlite3.Cursor, job: Job) -> int:
+    row = cursor.execute("SELECT max(id) FROM entries WHERE job = ?", (job.id,)).fetchone()
     if row[0] is None:
         raise LedgerBroken(f"job {job.id} has no entry to correct")
     found: int = row[0]

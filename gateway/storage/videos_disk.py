@@ -134,6 +134,14 @@ class DiskVideoStore:
             self._seals.move_to_end(name)
         return OpenVideo(reading.descriptor, seal.size, seal.sha256, path, reading.close)
 
+    async def is_intact(self, job_id: str, expected: StoredVideo) -> bool:
+        """Whether the file, hashed anew, is the one recorded: times do not tell of a worn disk."""
+        self._seals.pop(name_of(job_id), None)
+        video = await self.open(job_id, expected)
+        if video is not None:
+            video.close()
+        return video is not None
+
     async def delete(self, job_id: str) -> None:
         """Remove a video durably; a read in progress still ends well. Nothing there is fine."""
         await self.delete_name(name_of(job_id))
@@ -142,6 +150,10 @@ class DiskVideoStore:
         """Remove a file by the name that `ids` gave, of which no job may be known."""
         self._seals.pop(name, None)
         await self._in_thread(partial(remove, self._path(name)))
+
+    def name_of(self, job_id: str) -> str:
+        """The name by which `ids` tells of a job's video."""
+        return name_of(job_id)
 
     async def ids(self) -> list[str]:
         """Names of all stored files; `name_of` gives a job's."""

@@ -1,7 +1,9 @@
 """The one thread that writes to SQLite: whole transactions as functions, committed in groups.
 
-Each function runs inside a SAVEPOINT of its own, so that one that fails leaves nothing behind and
-harms no neighbour; all of a group become durable by one fsync, and only then does anybody hear.
+A function that fails leaves nothing behind and harms no neighbour: most write nothing before they
+fail; where one did, its group is undone and run again, each inside a SAVEPOINT of its own. All of
+a group become durable by one fsync, and only then does anybody hear.
+Whatever goes wrong in the thread, nobody waits for ever: it answers, and then refuses.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
-from gateway.ports import LedgerFailure, LedgerFull
+from gateway.ports import LedgerBroken, LedgerFailure, LedgerFull
 
 T = TypeVar("T")
 GROUP_MAX = 512
@@ -32,6 +34,28 @@ PAGES_CACHED_KIB = 32 * 1024
 
 _BEGIN, _COMMIT, _ROLLBACK = "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"
 _SAVE, _KEEP, _UNDO = "SAVEPOINT one", "RELEASE one", "ROLLBACK TO one"
+
+
+class Memory(Protocol):
+    """What the functions remember of the database between them, in the writer's thread."""
+
+    def keep(self) -> None:
+        """The last function's writing stands, so far."""
+
+    def undo(self) -> None:
+        """The last function's writing is undone."""
+
+    def forget(self) -> None:
+        """A whole group's writing is undone."""
+
+
+class NoMemory:
+    """For functions that remember nothing."""
+
+    def keep(self) -> None:
+        """Nothing to do."""
+
+    undo = forget = keep
 
 
 @dataclass(slots=True)
@@ -73,19 +97,41 @@ def translate(error: sqlite3.Error) -> LedgerFailure:
     code = getattr(error, "sqlite_errorname", "")
     if code == "SQLITE_FULL" or "disk is full" in str(error):
         return LedgerFull("the disk that holds the database is full")
+    if isinstance(error, sqlite3.IntegrityError):
+        return LedgerBroken(f"a write would break a constraint: {error}")
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return LedgerBroken(f"the database is damaged ({error})")
     return LedgerFailure(f"the database could not write ({code or type(error).__name__}: {error})")
+
+
+def _told(error: Exception) -> Exception:
+    """What its caller is told of an error in a transaction."""
+    if isinstance(error, sqlite3.Error):
+        return translate(error)
+    if isinstance(error, AssertionError):
+        return LedgerBroken(f"an assertion failed: {error}")
+    return error
 
 
 class Writer:
     """Runs functions in the writer thread and awaits their durable result."""
 
     def __init__(
-        self, connection: sqlite3.Connection, observe_commit: Callable[[float], None] | None = None
+        self,
+        connection: sqlite3.Connection,
+        observe_commit: Callable[[float], None] | None = None,
+        observe_broken: Callable[[str], None] | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._connection = connection
+        self._memory: Memory = memory or NoMemory()
         self._cursor = connection.cursor()
         self._observe_commit = observe_commit or (lambda _seconds: None)
+        self._observe_broken = observe_broken or (lambda _why: None)
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
+        self._door = threading.Lock()
+        self._ended: str | None = None
+        """Why nothing is written any more; changed, and obeyed, behind the door."""
         self._has_log = True
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._serve, name="ledger-writer", daemon=True)
@@ -95,27 +141,51 @@ class Writer:
         """The result of `work` once it is durable.
 
         What `work` raises is raised here, with nothing of it written; `LedgerFailure` where the
-        commit itself failed. Cancelling the caller does not stop the transaction.
+        commit itself failed, `LedgerBroken` where the thread has ended. Cancelling the caller does
+        not stop the transaction.
         """
         task = _Task(work, self._loop.create_future())
-        self._tasks.put(task)
+        with self._door:
+            if self._ended is not None:
+                raise LedgerBroken(self._ended)
+            self._tasks.put(task)
         result: T = await task.future
         return result
 
     def close(self) -> None:
         """Finish what is queued, then close the connection; the last checkpoint happens here."""
-        self._tasks.put(None)
+        with self._door:
+            self._ended = self._ended or "the ledger is closed"
+            self._tasks.put(None)
         self._thread.join()
 
     def _serve(self) -> None:
-        while True:
-            group, is_last = self._gather(self._next())
-            if group:
-                self._commit(group)
-                self._report(group)
-            if is_last:
-                self._connection.close()
-                return
+        is_last = False
+        while not is_last:
+            group: list[_Task] = []
+            try:
+                is_last = self._gather(group)
+                if group:
+                    seconds = self._commit(group)
+                    self._report(group)
+                    group = []
+                    self._observe_commit(seconds)
+            except BaseException as error:  # noqa: BLE001 - or all who wait would wait for ever
+                is_last = True
+                self._break_down(group, error)
+        self._connection.close()
+
+    def _break_down(self, group: list[_Task], error: BaseException) -> None:
+        """Fail all who wait, and all who come."""
+        why = f"the writer's thread has failed ({type(error).__name__}: {error})"
+        with self._door:
+            self._ended = why
+            while not self._tasks.empty():
+                task = self._tasks.get_nowait()
+                group += [] if task is None else [task]
+        for task in group:
+            task.error = LedgerBroken(why)
+        self._report(group, broken=why)
 
     def _next(self) -> _Task | None:
         while True:
@@ -136,35 +206,65 @@ class Writer:
         finally:
             self._connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
 
-    def _gather(self, first: _Task | None) -> tuple[list[_Task], bool]:
-        group: list[_Task] = []
-        task = first
+    def _gather(self, group: list[_Task]) -> bool:
+        """Wait for a task and take all that are there; whether these are the last."""
+        task = self._next()
         while task is not None:
             group.append(task)
             if len(group) >= GROUP_MAX:
-                return group, False
+                return False
             try:
                 task = self._tasks.get_nowait()
             except queue.Empty:
-                return group, False
-        return group, True
+                return False
+        return True
 
-    def _commit(self, group: list[_Task]) -> None:
+    def _commit(self, group: list[_Task]) -> float:
+        """Run a group of tasks and make them durable; the seconds it took."""
         started = time.perf_counter()
         self._has_log = True
         try:
             self._connection.execute(_BEGIN)
-            for task in group:
-                self._run_one(task)
+            failed = self._run_together(group)
+            if failed is not None:
+                self._connection.execute(_BEGIN)
+                for task in group:
+                    # The one that failed is not tried again: what it found would be lost.
+                    if task is not failed:
+                        self._run_apart(task)
             self._connection.execute(_COMMIT)
         except sqlite3.Error as error:
             if self._connection.in_transaction:
                 self._connection.execute(_ROLLBACK)
+            self._memory.forget()
             for task in group:
                 task.error = translate(error)
-        self._observe_commit(time.perf_counter() - started)
+        return time.perf_counter() - started
 
-    def _run_one(self, task: _Task) -> None:
+    def _run_together(self, group: list[_Task]) -> _Task | None:
+        """Run a group without SAVEPOINTs, which copy every page they change.
+
+        Where a task failed after it had written, that task, and all of the group is undone.
+        """
+        connection, memory = self._connection, self._memory
+        for task in group:
+            changes = connection.total_changes
+            try:
+                task.result = task.work(connection)
+            except Exception as error:  # noqa: BLE001 - told to whoever awaits it
+                task.error = _told(error)
+                if not connection.in_transaction or connection.total_changes != changes:
+                    if connection.in_transaction:
+                        connection.execute(_ROLLBACK)
+                    memory.forget()
+                    return task
+                memory.undo()
+            else:
+                memory.keep()
+        return None
+
+    def _run_apart(self, task: _Task) -> None:
+        task.result = task.error = None
         execute = self._cursor.execute
         execute(_SAVE)
         try:
@@ -174,13 +274,23 @@ class Writer:
                 # SQLite itself gave the transaction up (a full disk, for one): none of it stands.
                 raise sqlite3.OperationalError(str(error)) from error
             execute(_UNDO)
-            task.error = translate(error) if isinstance(error, sqlite3.OperationalError) else error
+            self._memory.undo()
+            task.error = _told(error)
+        else:
+            self._memory.keep()
         execute(_KEEP)
 
-    def _report(self, group: list[_Task]) -> None:
+    def _report(self, group: list[_Task], broken: str | None = None) -> None:
+        """Tell everybody on the loop; and of a broken ledger whoever stops the spending."""
+
         def deliver() -> None:
+            why = broken
             for task in group:
                 task.deliver()
+                if isinstance(task.error, LedgerBroken):
+                    why = why or str(task.error)
+            if why is not None:
+                self._observe_broken(why)
 
         try:
             self._loop.call_soon_threadsafe(deliver)

@@ -9,7 +9,7 @@ import asyncio
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 
-from gateway.ports import BodyCut
+from gateway.ports import BodyCut, BodyLost
 from gateway.upstream.limits import BodyLimits
 
 GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -50,12 +50,16 @@ class JsonBody:
 
 
 async def video_chunks(
-    parts: AsyncIterator[bytes], limits: BodyLimits, cuts: tuple[type[Exception], ...]
+    parts: AsyncIterator[bytes],
+    limits: BodyLimits,
+    cuts: tuple[type[Exception], ...],
+    losses: tuple[type[Exception], ...] = (),
 ) -> AsyncGenerator[bytes, None]:
     """A video's bytes as they come; `BodyCut` where it ends early, stalls or grows too large.
 
     `cuts` are the exceptions by which `parts` says that the connection ended early, `TimeoutError`
-    among them. Only the time spent waiting for the other end counts, not the taker's.
+    among them; by `losses` it says that the network failed, which is a `BodyLost`. Only the time
+    spent waiting for the other end counts, not the taker's.
     """
     loop = asyncio.get_running_loop()
     total, patience_in_all = 0, limits.video_seconds
@@ -66,7 +70,8 @@ async def video_chunks(
             async with asyncio.timeout(min(patience, patience_in_all)):
                 part = await anext(parts, None)
         except cuts as error:
-            raise BodyCut(f"the video ended or stalled after {total} bytes") from error
+            kind = BodyLost if isinstance(error, losses) else BodyCut
+            raise kind(f"the video ended or stalled after {total} bytes") from error
         if part is None:
             return
         total += len(part)

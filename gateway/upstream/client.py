@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from enum import StrEnum
 from http.cookiejar import CookieJar
 from typing import Any
 
@@ -46,6 +47,33 @@ NEVER_SENT = (
     httpx.InvalidURL,
 )
 """Of those, the ones raised before the first byte of a request left for Venice."""
+NETWORK_FAILED = (httpx.NetworkError, ConnectionError)
+"""Of those, the ones by which the way to Venice broke, rather than Venice ended an answer."""
+
+
+CONNECTIONS_MAX = 64
+"""Of each lane: above what the gate lets be under way, and the videos that are fetched at once."""
+
+
+class Lane(StrEnum):
+    """What a connection is for: each has a pool of its own, so that none can starve another."""
+
+    ORDERS = "orders"
+    """An order never rides on a used connection: one that the server closes at that very moment
+    leaves no way to tell whether the order was read."""
+    QUESTIONS = "questions"
+    LOOKS = "looks"
+    """They may bring videos, which take long."""
+    LINKS = "links"
+    """To other hosts, so none is kept."""
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether a connection is used again."""
+        return self in (Lane.QUESTIONS, Lane.LOOKS)
+
+
+_LANES = {Endpoint.QUEUE: Lane.ORDERS, Endpoint.RETRIEVE: Lane.LOOKS}
 
 
 class _NoCookies(CookieJar):
@@ -88,7 +116,7 @@ class VeniceClient:
         self._limits = limits or ClientLimits()
         self._wall_clock = wall_clock
         self._tls = tls or httpx.create_ssl_context()
-        self._clients: dict[tuple[str | None, bool], httpx.AsyncClient] = {}
+        self._clients: dict[tuple[str | None, Lane], httpx.AsyncClient] = {}
         self._proxy = egress_proxy(base_url)
         self.use_keys(key, billing_key)
 
@@ -161,7 +189,7 @@ class VeniceClient:
         self, destination: Destination, method: str, is_video: IsVideo
     ) -> AsyncIterator[Reply | VideoReply]:
         """The answer of the first address that lets itself be connected to."""
-        client = self._client(destination.proxy, keeps_connections=False)
+        client = self._client(destination.proxy, Lane.LINKS)
         async with AsyncExitStack() as stack:
             answer: Reply | VideoReply = Reply(Outcome.NEVER_ARRIVED)
             for url in destination.urls():
@@ -189,9 +217,7 @@ class VeniceClient:
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
-        # An order never rides on a used connection: one that the server closes at that very
-        # moment leaves no way to tell whether the order was read.
-        client = self._client(self._proxy, keeps_connections=not is_order)
+        client = self._client(self._proxy, _LANES.get(endpoint, Lane.QUESTIONS))
         request = client.build_request(
             method,
             self._base_url + path,
@@ -207,18 +233,19 @@ class VeniceClient:
         connect = self._limits.connect_seconds
         return httpx.Timeout(connect=connect, pool=connect, read=quiet, write=quiet)
 
-    def _client(self, proxy: str | None, *, keeps_connections: bool) -> httpx.AsyncClient:
+    def _client(self, proxy: str | None, lane: Lane) -> httpx.AsyncClient:
         """The client for one way out, made when it is first needed."""
-        client = self._clients.get((proxy, keeps_connections))
+        client = self._clients.get((proxy, lane))
         if client is None:
-            client = self._clients[proxy, keeps_connections] = httpx.AsyncClient(
+            client = self._clients[proxy, lane] = httpx.AsyncClient(
                 verify=self._tls,
                 trust_env=False,  # the environment's proxies are `egress_proxy`'s decision
                 proxy=proxy,
                 cookies=_NoCookies(),
                 follow_redirects=False,
                 limits=httpx.Limits(
-                    max_connections=64, max_keepalive_connections=None if keeps_connections else 0
+                    max_connections=CONNECTIONS_MAX,
+                    max_keepalive_connections=None if lane.keeps_connections else 0,
                 ),
                 headers={"Accept-Encoding": "identity", "User-Agent": "venice-gateway"},
             )
@@ -242,7 +269,9 @@ class VeniceClient:
         chunks: AsyncGenerator[bytes, None] | None = None
         try:
             if is_video(response.status_code, response.headers):
-                chunks = video_chunks(aiter(response.aiter_raw()), self._limits.body, FOREIGN)
+                chunks = video_chunks(
+                    aiter(response.aiter_raw()), self._limits.body, FOREIGN, NETWORK_FAILED
+                )
                 yield VideoReply(chunks, promised_bytes(response.headers))
             else:
                 yield await self._document(response, due, json_is_due=json_is_due)

@@ -22,7 +22,7 @@ from gateway.core.retry import (
     RetryShare,
     decide,
 )
-from gateway.ports import Clock, NoPlace, Reply, VideoReply
+from gateway.ports import Clock, LedgerFailure, NoPlace, Reply, VideoReply
 from gateway.upstream.breaker import Breaker
 from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
@@ -35,6 +35,13 @@ DOWNLOADS_MAX = 8
 
 USERS_FAULT = frozenset({400, 409, 413, 415, 422})
 """Refusals that the request itself brought on: what it asks for, and nothing about the key."""
+USERS_FAULTS = {
+    Endpoint.QUOTE: USERS_FAULT,
+    Endpoint.QUEUE: USERS_FAULT,
+    Endpoint.RETRIEVE: frozenset({422}),
+}
+"""What counts against the user: the rest is asked in words of the gateway's own, except that a
+finished job may turn out to break Venice's rules."""
 
 PATHS = {
     Endpoint.QUOTE: ("POST", "/video/quote"),
@@ -193,7 +200,8 @@ class Venice:
             self._observer.retried(endpoint, decision.reason)
             try:
                 reply = await self._send(endpoint, body, user, deadline)
-            except (NoPlace, Draining):
+            except (NoPlace, Draining, LedgerFailure):
+                # Something was sent already, and what came of it is known.
                 return reply
             made += 1
 
@@ -249,7 +257,8 @@ class Venice:
             outcome, now = _outcome(answer), self._clock.monotonic()
             self._observer.called(endpoint, outcome)
             breaker.leave(permission, outcome, now)
-            if isinstance(answer, Reply) and answer.status in USERS_FAULT:
+            faults = USERS_FAULTS.get(endpoint, frozenset())
+            if isinstance(answer, Reply) and answer.status in faults:
                 self._blame.add(user, now)
 
         attempt: _Attempt | None = None

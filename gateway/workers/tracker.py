@@ -34,7 +34,13 @@ class Tracker:
         self._due: list[tuple[float, str]] = []
         self._looks: dict[str, deque[float]] = {}
         self._usual: dict[str, float] = {}
+        self._failed: dict[str, int] = {}
+        """Looks in a row that failed, of jobs where the last one did."""
         self._looking: dict[str, asyncio.Task[None]] = {}
+
+    def is_looking(self, job_id: str) -> bool:
+        """Whether a look at a job, or the fetch that came of it, is under way."""
+        return job_id in self._looking
 
     def follow(self, job: Job) -> None:
         """Take a job in, as it is now; one that is no longer in the making is let go."""
@@ -44,6 +50,7 @@ class Tracker:
             self._jobs.pop(job.id, None)
             if job.state is not State.FETCHING:
                 self._looks.pop(job.id, None)
+                self._failed.pop(job.id, None)
             return
         is_new = job.id not in self._jobs
         self._jobs[job.id] = job
@@ -55,7 +62,8 @@ class Tracker:
         age = max(0, self._clock.now() - (job.accepted_at or job.created_at)) / 1000
         looks = self._looks.setdefault(job.id, deque(maxlen=LOOKS_PER_MINUTE_MAX))
         load = Load(len(self._jobs), self._looks_per_minute())
-        due = next_look(now - age, tuple(looks), self._usual.get(job.model), load, now)
+        usual, failed = self._usual.get(job.model), self._failed.get(job.id, 0)
+        due = next_look(now - age, tuple(looks), usual, load, now, failed=failed)
         heapq.heappush(self._due, (due, job.id))
 
     async def run_once(self) -> None:
@@ -71,7 +79,8 @@ class Tracker:
 
     async def _look(self, job: Job) -> None:
         try:
-            await self._tracking.look(job)
+            tried = await self._tracking.look(job)
+            self._count(job.id, tried.has_failed)
         except Draining:
             return
         except Exception:  # noqa: BLE001 - the schedule goes on
@@ -81,6 +90,12 @@ class Tracker:
             still = self._jobs.get(job.id)
             if still is not None:
                 self._plan(still)
+
+    def _count(self, job_id: str, has_failed: bool) -> None:
+        if not has_failed:
+            self._failed.pop(job_id, None)
+        elif job_id in self._jobs:
+            self._failed[job_id] = self._failed.get(job_id, 0) + 1
 
     async def close(self) -> None:
         """Stop looking; a fetch that is cut off is taken up at the next start."""

@@ -331,7 +331,7 @@ def test_a_client_that_leaves_midway_was_not_served_and_can_come_again(
 
 def test_slow_readers_hold_up_nobody_and_get_every_byte(door: Door, client: httpx.Client) -> None:
     request = "GET /long HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n\r\n"
-    slow = [door.connect(request, 65_536) for _ in range(20)]
+    slow = [door.connect(request, 65_536) for _ in range(10)]
     for _ in range(20):
         assert client.get("/job").content == VIDEO
         assert door.end() is True
@@ -463,6 +463,22 @@ async def test_a_client_that_leaves_with_the_last_bytes_was_not_served(tmp_path:
     ending = Ending(tmp_path / "video.mp4")
     await ending.response(SCOPE, server.receive, server.send)
     assert len(server.received) == len(VIDEO)
+    assert (ending.ends, ending.closed) == ([False], 1)
+
+
+async def test_what_is_sent_to_a_lost_connection_was_not_served(tmp_path: Path) -> None:
+    """The transport drops everything from the failed write on; the news takes some turns."""
+    news: list[asyncio.Handle] = []
+
+    async def lose() -> None:
+        loop = asyncio.get_running_loop()
+        if not news:
+            news.append(loop.call_soon(loop.call_soon, server.has_left.set))
+
+    two_pieces = sample_video(CHUNK_BYTES + 1)
+    server = Server(room=1, when_full=lose)
+    ending = Ending(tmp_path / "video.mp4", two_pieces)
+    await ending.response(SCOPE, server.receive, server.send)
     assert (ending.ends, ending.closed) == ([False], 1)
 
 

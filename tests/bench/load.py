@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -77,11 +78,11 @@ def _by_sockets(request: Request) -> float:
 def _run(command: list[str], request: Request) -> str:
     with on_core(LOAD_CORE):
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
         )
-    said, _ = process.communicate(timeout=request.seconds + 30)
+    said, complaint = process.communicate(timeout=request.seconds + 30)
     if process.returncode:
-        raise LoadFailed(said)
+        raise LoadFailed(said + complaint)
     return said
 
 
@@ -110,9 +111,8 @@ class _Connection(asyncio.Protocol):
         self.answers = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._content)
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.write(self._content)
 
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
@@ -143,12 +143,12 @@ async def _send(request: Request) -> float:
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
     started = time.perf_counter()
-    connections = [
-        (await loop.create_connection(lambda: _Connection(content, failed), HOST, port))[
-            1
-        ]
-        for port in [parts.port or 80] * request.connections
-    ]
+    connections = []
+    for _ in range(request.connections):
+        _, connection = await loop.create_connection(
+            lambda: _Connection(content, failed), HOST, parts.port or 80
+        )
+        connections.append(connection)
     done, _ = await asyncio.wait([failed], timeout=request.seconds)
     for future in done:
         future.result()

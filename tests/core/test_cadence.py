@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.cadence import LOOKS_PER_MINUTE_MAX, STEADY_GAP, Load, gap_under, next_look
+from gateway.core.cadence import (
+    FAILED_GAP_MAX,
+    LOOKS_PER_MINUTE_MAX,
+    STEADY_GAP,
+    Load,
+    gap_under,
+    next_look,
+)
 
 IDLE = Load(open_jobs=1, looks_per_minute=114)
 usuals = st.none() | st.floats(0.5, 600)
@@ -78,3 +85,28 @@ def test_a_fast_model_is_found_quickly() -> None:
 
 def test_a_job_seen_again_after_a_restart_is_looked_at_at_once() -> None:
     assert next_look(0.0, [5.0], 150.0, IDLE, 400.0) == pytest.approx(400.0)
+
+
+def test_a_job_whose_looks_fail_is_looked_at_less_and_less() -> None:
+    gaps = [next_look(0.0, [100.0], None, IDLE, 100.0, failed=n) - 100.0 for n in range(1, 9)]
+    assert gaps == [5.0, 10.0, 20.0, 40.0, 80.0, 160.0, FAILED_GAP_MAX, FAILED_GAP_MAX]
+    assert next_look(0.0, [100.0], None, IDLE, 100.0, failed=10_000) == 100.0 + FAILED_GAP_MAX
+
+
+def test_the_tries_of_a_usual_video_outlast_a_short_trouble() -> None:
+    second = next_look(0.0, [100.0], 150.0, IDLE, 100.0, failed=1)
+    third = next_look(0.0, [100.0, second], 150.0, IDLE, second, failed=2)
+    assert (second - 100.0, third - second) == pytest.approx((15.0, 30.0))
+
+
+def test_the_tries_of_a_fast_video_are_a_second_apart_at_least() -> None:
+    assert next_look(0.0, [10.0], 2.0, IDLE, 10.0, failed=1) == pytest.approx(11.0)
+    assert next_look(0.0, [10.0], 2.0, IDLE, 10.0, failed=2) == pytest.approx(12.0)
+
+
+@given(usuals, loads, st.integers(0, 50))
+def test_a_failure_never_brings_the_next_look_forward(
+    usual: float | None, load: Load, failed: int
+) -> None:
+    after = next_look(0.0, [50.0], usual, load, 50.0, failed=failed + 1)
+    assert after >= next_look(0.0, [50.0], usual, load, 50.0, failed=failed)

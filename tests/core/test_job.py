@@ -27,7 +27,7 @@ MAY_BECOME: dict[str, set[str]] = {
     "reserved": {"sending", "released"},
     "sending": {"processing", "refused", "in_doubt"},
     "in_doubt": {"processing", "settled_in_doubt", "released_in_doubt"},
-    "settled_in_doubt": {"processing"},
+    "settled_in_doubt": {"processing", "released_in_doubt"},
     "released_in_doubt": {"processing"},
     "processing": {"fetching", "failed_refunded", "failed_billed", "lost", "stalled"},
     "fetching": {
@@ -135,6 +135,11 @@ def test_late_evidence_after_a_release_charges_by_a_correction() -> None:
 
 def test_a_late_refund_is_a_correction() -> None:
     assert money_move(Holding.SETTLED, State.FAILED_REFUNDED) == (Entry.CORRECT, Holding.RELEASED)
+
+
+def test_a_refusal_after_an_administrator_settled_is_a_correction() -> None:
+    state = next_state(State.SETTLED_IN_DOUBT, Event.DECIDE_UNBILLED)
+    assert money_move(Holding.SETTLED, state) == (Entry.CORRECT, Holding.RELEASED)
 
 
 def test_only_jobs_that_venice_may_be_working_on_count_as_active() -> None:

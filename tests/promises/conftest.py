@@ -1,4 +1,4 @@
-"""The processes that promises are tried on; each file of tests shares one gateway and stand-in."""
+"""The processes that promises are tried on: one gateway and one stand-in for all that can share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def chance() -> random.Random:
     return random.Random(SEED)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def fast_simulator() -> Iterator[SimulatorProcess]:
     """Videos in well under a second, no limits."""
     with SimulatorProcess(speed=300, seed=1, no_limits=True) as running:
@@ -40,11 +40,11 @@ def simulator(fast_simulator: SimulatorProcess) -> Iterator[SimulatorProcess]:
     fast_simulator.faults([])
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shared_gateway(
     fast_simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[GatewayProcess]:
-    """One gateway for a file of tests; it keeps completed videos and logs all there is."""
+    """One gateway for all tests, killed by some of them; it keeps completed videos."""
     folder = tmp_path_factory.mktemp("gateway")
     rules = with_rules(videos={"on_complete": "keep"}, quotes={"fresh": "1s"})
     users = {"anna": None, "berta": None, "carla": None}
@@ -54,6 +54,8 @@ def shared_gateway(
 
 @pytest.fixture
 def gateway(shared_gateway: GatewayProcess, simulator: SimulatorProcess) -> GatewayProcess:
-    """The shared gateway before a stand-in without faults."""
+    """The shared gateway before a stand-in without faults; alive, whatever the last test did."""
     del simulator
+    if not shared_gateway.is_running:
+        shared_gateway.restart()
     return shared_gateway

@@ -101,6 +101,7 @@ async def test_what_the_ledger_settled_is_what_the_upstream_charged(
     gateway: GatewayProcess, simulator: SimulatorProcess
 ) -> None:
     """R4, end to end: after refunds and charges both books show the same sum."""
+    await settled_down(gateway)
     before = simulator.truth()
     spent_before = settled(gateway)
     refunded = {"endpoint": "queue", "outcome": "fail_refunded_nested", "times": 3}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from hashlib import sha256
 from typing import Any
 
 import httpx
@@ -12,13 +13,14 @@ import pytest
 from tests.gateway_process import GatewayProcess
 from tests.promises.asking import (
     Client,
+    eventually,
     order,
     order_stubbornly,
     purchases,
     send_and_hold,
     settled_down,
 )
-from tests.promises.books import assert_books_balance, jobs_of
+from tests.promises.books import assert_books_balance, job_of, jobs_of
 from tests.simulator_process import SimulatorProcess
 
 JSON = "application/json"
@@ -76,7 +78,8 @@ async def test_no_fault_between_gateway_and_venice_buys_twice(
         simulator.faults([])
     await settled_down(gateway)
     assert_books_balance(gateway)
-    _assert_doubt_is_held(gateway, simulator)
+    asked = {f"fault {turn} {kind}" for turn in range(rounds) for kind in FAULTS}
+    _assert_doubt_is_held(gateway, simulator, asked)
 
 
 def _rule(kind: str, prompt: str) -> dict[str, Any]:
@@ -84,11 +87,15 @@ def _rule(kind: str, prompt: str) -> dict[str, Any]:
     return {"endpoint": "queue", "match": match, "times": 1, **FAULTS[kind]}
 
 
-def _assert_doubt_is_held(gateway: GatewayProcess, simulator: SimulatorProcess) -> None:
+def _assert_doubt_is_held(
+    gateway: GatewayProcess, simulator: SimulatorProcess, prompts: set[str]
+) -> None:
     """Everything the upstream made is known by its id or held as in doubt."""
     jobs = jobs_of(gateway)
     known = {job.queue_id for job in jobs}
-    made = {job["queue_id"] for job in simulator.truth()["jobs"]}
+    digests = {sha256(prompt.encode()).hexdigest() for prompt in prompts}
+    jobs_made = simulator.truth()["jobs"]
+    made = {job["queue_id"] for job in jobs_made if job["prompt_sha256"] in digests}
     doubts = [job for job in jobs if job.state == "in_doubt"]
     assert len(made - known) <= len(doubts)
     assert all(job.in_doubt == job.quote for job in doubts)
@@ -166,3 +173,26 @@ async def _one_more(simulator: SimulatorProcess, endpoint: str, before: int) -> 
         if asyncio.get_running_loop().time() > deadline:
             raise TimeoutError(f"no call of {endpoint} arrived")
         await asyncio.sleep(0.02)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(180)
+async def test_an_answer_later_than_any_client_waits_is_attached_when_it_comes(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """R7: 409 after 50 s; then the job has its queue_id, and a copy of the order gets it."""
+    late = {"delay_seconds": 55}
+    simulator.faults([{"endpoint": "queue", "before": "answer", "times": 1, "action": late}])
+    body = order("very late")
+    async with Client(gateway) as client:
+        doubted = await client.queue(body)
+        assert (doubted.status_code, doubted.json()["code"]) == (409, "QUEUE_OUTCOME_UNKNOWN")
+
+        async def is_attached() -> bool:
+            return job_of(gateway, doubted.json()["job"]).queue_id is not None
+
+        await eventually(is_attached, 20)
+        joined = await client.queue(body)
+    assert joined.status_code == 200
+    assert joined.headers["x-gateway-joined"] == "true"
+    assert purchases(simulator, "very late") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -236,7 +237,7 @@ async def _jobs_in_every_state(
     gateway: GatewayProcess, simulator: SimulatorProcess, client: Client
 ) -> dict[str, list[str]]:
     """Ids, queue_id and own, of one job in each state that lasts."""
-    long = {"endpoint": "queue", "outcome": {"execution_seconds": 30_000}, "times": 1}
+    long = {"endpoint": "queue", "outcome": {"execution_seconds": 3_000}, "times": 1}
     failed = {"endpoint": "queue", "outcome": "fail_billed", "times": 1}
     lost = {"endpoint": "queue", "before": "answer", "action": {"drop": True}, "times": 1}
     plans: dict[str, list[dict[str, Any]]] = {
@@ -250,7 +251,7 @@ async def _jobs_in_every_state(
         simulator.faults(plan)
         answer = await client.queue(order(f"mine {state}"))
         job = answer.headers["x-gateway-job"]
-        await eventually(lambda job=job, state=state: _is(gateway, job, state), 20)
+        await eventually(functools.partial(_is, gateway, job, state), 20)
         jobs[state] = [i for i in (job, job_of(gateway, job).queue_id) if i is not None]
     simulator.faults([])
     return jobs

@@ -8,6 +8,7 @@ import hashlib
 import os
 import resource
 import stat
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -282,9 +283,9 @@ def flip_a_byte_and_hide_it(path: Path) -> None:
         file.seek(500_000)
         file.write(bytes([VIDEO[500_000] ^ 1]))
     # The one time that nobody can put back moves with the kernel's clock tick, not at once.
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     while path.stat().st_ctime_ns == before.st_ctime_ns:
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert path.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def replace_with_another_video(path: Path) -> None:
@@ -331,6 +332,18 @@ async def test_an_altered_file_is_never_served(
     store = DiskVideoStore(root) if is_restarted else store
     assert await store.open("job", recorded) is None
     assert await store.open("job", recorded) is None
+
+
+async def test_a_scrub_tells_an_intact_file_from_an_altered_one(
+    store: DiskVideoStore, root: Path
+) -> None:
+    before = open_descriptors()
+    recorded = await fill(store)
+    assert await store.is_intact("job", recorded)
+    assert not await store.is_intact("another", recorded)
+    flip_a_byte_and_hide_it(only_file(root))
+    assert not await store.is_intact("job", recorded)
+    assert open_descriptors() == before
 
 
 async def test_a_file_only_touched_is_served_after_another_look(
@@ -391,17 +404,35 @@ async def test_an_orphan_is_removed_by_the_name_it_was_found_under(store: DiskVi
     assert await store.ids() == []
 
 
-async def test_a_cancelled_open_leaves_no_descriptor_behind(root: Path) -> None:
-    recorded = await fill(DiskVideoStore(root))
-    restarted = DiskVideoStore(root)
+@pytest.mark.parametrize("is_restarted", [True, False])
+async def test_a_cancelled_open_leaves_no_descriptor_behind(
+    store: DiskVideoStore, root: Path, is_restarted: bool
+) -> None:
+    recorded = await fill(store)
     before = open_descriptors()
-    for turns in range(6):
-        opening = asyncio.create_task(restarted.open("job", recorded))
+    for turns in range(8):
+        store = DiskVideoStore(root) if is_restarted else store
+        opening = asyncio.create_task(store.open("job", recorded))
         for _ in range(turns):
             await asyncio.sleep(0)
-        opening.cancel()
-        await asyncio.wait([opening])
+        if opening.cancel():
+            await asyncio.wait([opening])
+        else:
+            content_of(await opening)
     assert open_descriptors() == before
+
+
+async def test_cancelling_never_leaves_the_disk_at_work_unwatched(store: DiskVideoStore) -> None:
+    """A thread that outlived its caller could write into a file that got its descriptor."""
+    go_on = threading.Event()
+    working = asyncio.create_task(store._in_thread(go_on.wait))
+    for _ in range(5):
+        await asyncio.sleep(0)
+        working.cancel()
+    assert not working.done()
+    go_on.set()
+    await asyncio.wait([working])
+    assert working.cancelled()
 
 
 # The disk's own faults

@@ -1,5 +1,5 @@
-"""Stands before everything under `/gateway/v1/admin`: without the admin key every path and method
-there, known or not, is 401. No door behind it can forget to ask.
+"""Stands before everything under `/gateway/v1/admin`: without an admin key every path and method
+there, known or not, is 401, and a viewer changes nothing. No door behind it can forget to ask.
 """
 
 from __future__ import annotations
@@ -9,26 +9,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.administer import Office
 from gateway.api.authenticate import bearer
-from gateway.core.errors import NotAuthenticated
-from gateway.keyring import AdminKey
+from gateway.core.errors import Forbidden, NotAuthenticated
+from gateway.keyring import AdminKeys
 
 PREFIX = "/gateway/v1/admin"
-ACTOR = "admin"
-"""Who acts, in the audit: whoever holds the gateway's one admin key."""
+READING = frozenset({"GET", "HEAD"})
 
 
 class AdminGuard:
-    """Lets requests pass to the doors of administration with the admin key only."""
+    """Lets requests pass to the doors of administration with an admin key only."""
 
-    def __init__(self, app: ASGIApp, admin_key: AdminKey) -> None:
+    def __init__(self, app: ASGIApp, admin_keys: AdminKeys) -> None:
         self._app = app
-        self._admin_key = admin_key
+        self._admin_keys = admin_keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and is_admin(scope["path"]):
-            if not self._admin_key.opens(bearer(Request(scope))):
-                raise NotAuthenticated("This door opens with the gateway's admin key only.")
-            scope["administrator"] = ACTOR
+            administrator = self._admin_keys.administrator(bearer(Request(scope)))
+            if administrator is None:
+                raise NotAuthenticated("This door opens with an admin key of this gateway only.")
+            if not administrator.may_change and scope["method"] not in READING:
+                raise Forbidden(
+                    f"The admin key {administrator.name} may read, but not change anything. Ask "
+                    "an administrator whose key has the role admin."
+                )
+            scope["administrator"] = administrator.name
         await self._app(scope, receive, send)
 
 

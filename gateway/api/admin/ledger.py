@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.administer import spending
 from gateway.api.admin.guard import office_of
 from gateway.api.forms import Form, Moment, PageSize, read_query, whole
 from gateway.api.respond import json_response
@@ -30,8 +31,8 @@ class SpendingQuestion(Form):
 
 
 async def verification(request: Request) -> Response:
-    """Re-derive every balance from the entries, and compare."""
-    found = await office_of(request).ledger.verify()
+    """Re-derive every balance from the entries, and compare; a difference stops spending."""
+    found = await spending.verify_ledger(office_of(request))
     return json_response(
         {
             "ok": found.is_sound,

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from gateway.api.admin import grants, jobs, keys, ledger, policies, teams, users
+from gateway.api.admin import (
+    admin_keys,
+    audit,
+    grants,
+    jobs,
+    keys,
+    ledger,
+    policies,
+    spending,
+    teams,
+    users,
+    videos,
+)
 from gateway.api.admin.guard import PREFIX
 
 DOORS: dict[str, Route] = {
@@ -27,6 +39,21 @@ DOORS: dict[str, Route] = {
     "admin_job_resolve": Route(f"{PREFIX}/jobs/{{id}}/resolve", jobs.resolve, methods=["POST"]),
     "admin_ledger_entries": Route(f"{PREFIX}/ledger/entries", ledger.entries),
     "admin_ledger_verification": Route(f"{PREFIX}/ledger/verification", ledger.verification),
+    "admin_videos": Route(f"{PREFIX}/videos", videos.videos),
+    "admin_videos_totals": Route(f"{PREFIX}/videos/totals", videos.totals),
+    "admin_videos_verification": Route(f"{PREFIX}/videos/verification", videos.verification),
+    "admin_videos_purge": Route(f"{PREFIX}/videos/purge", videos.purge, methods=["POST"]),
+    "admin_audit": Route(f"{PREFIX}/audit", audit.audit),
+    "admin_spending": Route(f"{PREFIX}/spending", spending.spending, methods=["GET", "POST"]),
+    "admin_admin_keys": Route(
+        f"{PREFIX}/admin-keys", admin_keys.admin_keys, methods=["GET", "POST"]
+    ),
+    "admin_admin_key_reset": Route(
+        f"{PREFIX}/admin-keys/reset", admin_keys.reset, methods=["POST"]
+    ),
+    "admin_admin_key_revoke": Route(
+        f"{PREFIX}/admin-keys/{{name}}/revoke", admin_keys.revoke, methods=["POST"]
+    ),
     "admin_usage": Route(f"{PREFIX}/usage", ledger.usage),
     "admin_policies": Route(f"{PREFIX}/policies", policies.policies),
     "admin_policies_reload": Route(f"{PREFIX}/policies/reload", policies.reload, methods=["POST"]),

@@ -27,7 +27,7 @@ async def media(request: Request) -> ASGIApp:
     job = await _job_of(services, request)
     if request.method == "DELETE":
         purge = services.rulebook.videos.on_complete == "purge"
-        await services.deliveries.complete(job, purge=purge)
+        await services.removal.complete(job, purge=purge)
         return Response(status_code=204)
     if not is_servable(services, job):
         raise MediaNotFound

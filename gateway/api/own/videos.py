@@ -9,7 +9,6 @@ from gateway.api.authenticate import caller_of
 from gateway.api.own_jobs import own_job
 from gateway.api.services import services_of
 from gateway.api.videos import is_servable, raise_for_state, send_video
-from gateway.core.errors import MediaNotFound
 
 
 async def video(request: Request) -> ASGIApp:
@@ -21,5 +20,5 @@ async def video(request: Request) -> ASGIApp:
         raise_for_state(job)
     response = await send_video(services, job, as_file="download" in request.query_params)
     if response is None:
-        raise MediaNotFound
+        raise_for_state(services.book.known(job.id) or job)
     return response

@@ -19,5 +19,5 @@ async def complete(request: Request) -> Response:
     body = await read_object(request, BODY_BYTES_MAX)
     job = await own_job(services, caller, body.get("queue_id"))
     purge = services.rulebook.videos.on_complete == "purge"
-    await services.deliveries.complete(job, purge=purge)
+    await services.removal.complete(job, purge=purge)
     return Response('{"success":true}', media_type="application/json")

@@ -12,11 +12,16 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.api.authenticate import caller_of
-from gateway.api.reading import read_idempotency_key, read_object, read_tags
+from gateway.api.reading import (
+    PARSED_ON_LOOP_BYTES_MAX,
+    read_idempotency_key,
+    read_object,
+    read_tags,
+)
 from gateway.api.services import Services, services_of
 from gateway.core.json_text import encode
 from gateway.core.strictjson import parse_object
-from gateway.orders import Presence, QueueAnswer, QueueRequest
+from gateway.orders import Presence, QueueAnswer, QueueRequest, body_digest
 
 
 class QueueResponse(Response):
@@ -24,12 +29,10 @@ class QueueResponse(Response):
 
     def __init__(self, services: Services, answer: QueueAnswer, presence: Presence) -> None:
         self._orders = services.orders
-        self._flight = answer.flight
+        self._answer = answer
         self._presence = presence
-        headers = _headers(answer)
-        super().__init__(
-            encode(_body(services, answer)), headers=headers, media_type="application/json"
-        )
+        content = encode(_body(services, answer))
+        super().__init__(content, headers=_headers(answer), media_type="application/json")
 
     async def __call__(self, _scope: Scope, _receive: Receive, send: Send) -> None:
         """Send it; what counts is whether the client was there when the last byte went out."""
@@ -40,8 +43,7 @@ class QueueResponse(Response):
             delivered = self._presence.is_here
             await send({"type": "http.response.body", "body": self.body})
         finally:
-            if self._flight is not None:
-                await self._orders.delivered(self._flight, delivered)
+            await self._orders.delivered(self._answer, delivered)
 
 
 async def queue(request: Request) -> Response:
@@ -56,6 +58,7 @@ async def queue(request: Request) -> Response:
             QueueRequest(
                 caller=caller,
                 body=body,
+                body_digest=await _digest(request, body),
                 presence=presence,
                 idempotency_key=read_idempotency_key(request),
                 tags=read_tags(request),
@@ -66,7 +69,18 @@ async def queue(request: Request) -> Response:
         # One more turn of the loop, so that a disconnect that has arrived is seen.
         await asyncio.sleep(0)
         watching.cancel()
-    return QueueResponse(services, answer, presence)
+    try:
+        return QueueResponse(services, answer, presence)
+    except Exception:
+        await services.orders.delivered(answer, whole=False)
+        raise
+
+
+async def _digest(request: Request, body: dict[str, Any]) -> str:
+    """The body's digest, made beside the event loop where media come with it."""
+    if int(request.headers.get("content-length", "0")) <= PARSED_ON_LOOP_BYTES_MAX:
+        return body_digest(body)
+    return await asyncio.to_thread(body_digest, body)
 
 
 async def _watch(request: Request, presence: Presence) -> None:

@@ -40,15 +40,14 @@ async def retrieve(request: Request) -> ASGIApp:
     if is_working(job) and (seconds := read_wait(request, WAIT_SECONDS_MAX)):
         await services.book.changed(job.id, seconds)
         job = services.book.known(job.id) or job
-    if is_working(job):
-        return Response(_progress(services, job), media_type="application/json")
-    if job.is_final_failure:
-        return passed_on(job.failure_status or 500, (job.failure_body or "").encode())
-    if not is_servable(services, job):
-        raise_for_state(job)
-    if wants_deletion:
+    if wants_deletion and is_servable(services, job):
         await services.deliveries.want_deleted(job)
-    return await _finished(services, request, caller, job)
+    answer = await _answer(services, request, caller, job)
+    if answer is None:
+        # Ours was damaged or went while it was opened: what the job is now says which.
+        job = services.book.known(job.id) or job
+        answer = await _answer(services, request, caller, job)
+    return answer or _in_progress(services, job)
 
 
 def _wants_deletion(body: dict[str, Any]) -> bool:
@@ -59,17 +58,17 @@ def _wants_deletion(body: dict[str, Any]) -> bool:
     return bool(wanted)
 
 
-async def _finished(services: Services, request: Request, caller: Caller, job: Job) -> ASGIApp:
+async def _answer(services: Services, request: Request, caller: Caller, job: Job) -> ASGIApp | None:
+    """What a job in this state is answered with; None where its video is not what it was."""
+    if is_working(job):
+        return _in_progress(services, job)
+    if job.is_final_failure:
+        return passed_on(job.failure_status or 500, (job.failure_body or "").encode())
+    if not is_servable(services, job):
+        raise_for_state(job)
     if _delivers_json(request, caller):
         return Response(_completed(services, job), media_type="application/json")
-    response = await send_video(services, job)
-    if response is not None:
-        return response
-    job = services.book.known(job.id) or job
-    if is_working(job):
-        return Response(_progress(services, job), media_type="application/json")
-    raise_for_state(job)
-    raise AssertionError("a job without a video is answered by its state")
+    return await send_video(services, job)
 
 
 def _delivers_json(request: Request, caller: Caller) -> bool:
@@ -87,8 +86,9 @@ def _times(services: Services, job: Job) -> str:
     return f'"average_execution_time":{average},"execution_duration":{duration}'
 
 
-def _progress(services: Services, job: Job) -> str:
-    return f'{{"status":"PROCESSING",{_times(services, job)}}}'
+def _in_progress(services: Services, job: Job) -> Response:
+    text = f'{{"status":"PROCESSING",{_times(services, job)}}}'
+    return Response(text, media_type="application/json")
 
 
 def _completed(services: Services, job: Job) -> str:

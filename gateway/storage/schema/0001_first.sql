@@ -121,11 +121,49 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_queue_id ON jobs (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX jobs_by_time ON jobs (created_at);
 CREATE INDEX jobs_by_user ON jobs (user, created_at);
+CREATE INDEX jobs_by_key ON jobs (key_id, created_at);
 CREATE INDEX jobs_with_videos ON jobs (stored_at) WHERE state = 'stored';
 CREATE INDEX jobs_with_copies ON jobs (ended_at) WHERE copy_gone = 0 AND ended_at IS NOT NULL;
 CREATE INDEX jobs_owed ON jobs (key_id, body_digest) WHERE answer_owed = 1;
 CREATE UNIQUE INDEX jobs_idempotent ON jobs (user, idempotency_key)
     WHERE idempotency_key IS NOT NULL;
+
+-- What metrics show of all jobs, kept as they move: counting them anew takes longer the more there
+-- are.
+CREATE TABLE tallies (
+    team TEXT NOT NULL,
+    model TEXT NOT NULL,
+    state TEXT NOT NULL,
+    jobs INTEGER NOT NULL CHECK (jobs >= 0),
+    reserved INTEGER NOT NULL CHECK (reserved >= 0),
+    in_doubt INTEGER NOT NULL CHECK (in_doubt >= 0),
+    settled INTEGER NOT NULL CHECK (settled >= 0),
+    video_bytes INTEGER NOT NULL CHECK (video_bytes >= 0),
+    PRIMARY KEY (team, model, state)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER jobs_come AFTER INSERT ON jobs
+BEGIN
+    INSERT INTO tallies VALUES (coalesce(NEW.team, ''), NEW.model, NEW.state, 1, NEW.reserved,
+        NEW.in_doubt, NEW.settled, coalesce(NEW.video_bytes, 0))
+    ON CONFLICT DO UPDATE SET jobs = jobs + 1, reserved = reserved + excluded.reserved,
+        in_doubt = in_doubt + excluded.in_doubt, settled = settled + excluded.settled,
+        video_bytes = video_bytes + excluded.video_bytes;
+END;
+
+CREATE TRIGGER jobs_move
+AFTER UPDATE OF team, model, state, reserved, in_doubt, settled, video_bytes ON jobs
+BEGIN
+    UPDATE tallies SET jobs = jobs - 1, reserved = reserved - OLD.reserved,
+        in_doubt = in_doubt - OLD.in_doubt, settled = settled - OLD.settled,
+        video_bytes = video_bytes - coalesce(OLD.video_bytes, 0)
+    WHERE team = coalesce(OLD.team, '') AND model = OLD.model AND state = OLD.state;
+    INSERT INTO tallies VALUES (coalesce(NEW.team, ''), NEW.model, NEW.state, 1, NEW.reserved,
+        NEW.in_doubt, NEW.settled, coalesce(NEW.video_bytes, 0))
+    ON CONFLICT DO UPDATE SET jobs = jobs + 1, reserved = reserved + excluded.reserved,
+        in_doubt = in_doubt + excluded.in_doubt, settled = settled + excluded.settled,
+        video_bytes = video_bytes + excluded.video_bytes;
+END;
 
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY,
@@ -160,6 +198,7 @@ BEGIN SELECT RAISE(ABORT, 'ledger entries are never deleted'); END;
 -- The sums of entries of jobs created within [starts_at, ends_at), for one scope. A row comes to
 -- be when a limit first needs it, and moves with every entry from then on.
 CREATE TABLE balances (
+    number INTEGER PRIMARY KEY,
     scope TEXT NOT NULL CHECK (scope IN ('key', 'user', 'team', 'organization')),
     id TEXT NOT NULL,
     ends_at INTEGER NOT NULL,
@@ -168,8 +207,8 @@ CREATE TABLE balances (
     reserved INTEGER NOT NULL CHECK (reserved >= 0),
     in_doubt INTEGER NOT NULL CHECK (in_doubt >= 0),
     settled INTEGER NOT NULL CHECK (settled >= 0),
-    PRIMARY KEY (scope, id, ends_at, starts_at, models)
-) STRICT, WITHOUT ROWID;
+    UNIQUE (scope, id, ends_at, starts_at, models)
+) STRICT;
 
 CREATE TABLE grants (
     id TEXT PRIMARY KEY,
@@ -207,7 +246,8 @@ CREATE TABLE refusals (
     amount INTEGER
 ) STRICT;
 
-CREATE INDEX refusals_by_user ON refusals (user, at);
+CREATE INDEX refusals_by_user ON refusals (user);
+CREATE INDEX refusals_by_time ON refusals (at);
 
 CREATE TABLE audit (
     number INTEGER PRIMARY KEY,

@@ -1,0 +1,43 @@
+"""`/gateway/v1/admin/audit`: what administration did, to be read only."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.administer import audit as verbs
+from gateway.api.admin.guard import office_of
+from gateway.api.forms import Form, PageSize, read_query, whole
+from gateway.api.respond import json_response
+from gateway.api.shapes import Shape
+from gateway.moments import rfc3339
+from gateway.ports import AuditRow
+
+
+class Page(Form):
+    """From where on; `next` of one page is `before` of the following."""
+
+    before: Annotated[int, Field(ge=0), BeforeValidator(whole)] | None = None
+    limit: PageSize = 100
+
+
+async def audit(request: Request) -> Response:
+    """Acts, newest first, a page at a time."""
+    page = read_query(request, Page)
+    rows, following = await verbs.page(office_of(request), page.before, page.limit)
+    return json_response({"audit": [_shape(row) for row in rows], "next": following})
+
+
+def _shape(row: AuditRow) -> Shape:
+    return {
+        "number": row.number,
+        "at": rfc3339(row.at),
+        "by": row.actor,
+        "act": row.act,
+        "target": row.target,
+        "detail": json.loads(row.detail),
+    }

@@ -1,0 +1,88 @@
+"""What is checked before a gateway serves: that the ledger adds up, and that files and jobs agree.
+
+A difference stops spending, not reading. A fault of the files never ends a start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from gateway.moments import rfc3339
+from gateway.ports import RUNNING, Clock, Job, Ledger, StoreFailure, VideoStore
+from gateway.spending import Spending
+
+ENTRIES_ALWAYS_VERIFIED_MAX = 400_000
+"""Two are made by a job; so many are re-derived in ten seconds. Above, only after no clean stop."""
+MISSING_BELIEVED_MAX = 20
+"""When more videos than this, and more than half, are gone, it is their volume that is missing."""
+
+_log = structlog.get_logger(__name__)
+
+
+class StartupChecks:
+    """The checks of one start, and the mark that tells the next one how this run ended.
+
+    `mend` is for a stored job whose file is missing, `sweep` removes files of no job.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledger: Ledger,
+        store: VideoStore,
+        spending: Spending,
+        clock: Clock,
+        mend: Callable[[Job], Awaitable[object]],
+        sweep: Callable[[], Awaitable[object]],
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._spending = spending
+        self._clock = clock
+        self._mend = mend
+        self._sweep = sweep
+
+    async def run(self) -> None:
+        """Check all; what is found is logged, mended, or stops spending."""
+        began = self._clock.monotonic()
+        await self._spending.recall()
+        await self._check_ledger()
+        try:
+            await self._check_videos()
+        except StoreFailure as error:
+            _log.critical("start.videos_unchecked", why=str(error))
+            self._spending.stop(f"the video store cannot be read ({error})")
+        await self._ledger.set_mark(RUNNING, rfc3339(self._clock.now()))
+        _log.info("start.checked", seconds=round(self._clock.monotonic() - began, 3))
+
+    async def end(self) -> None:
+        """Say that the stop was a clean one."""
+        await self._ledger.set_mark(RUNNING, None)
+
+    async def _check_ledger(self) -> None:
+        was_clean = await self._ledger.mark(RUNNING) is None
+        if was_clean and await self._ledger.entry_count() > ENTRIES_ALWAYS_VERIFIED_MAX:
+            return
+        found = await self._ledger.verify()
+        if not found.is_sound:
+            await self._spending.distrust(found)
+
+    async def _check_videos(self) -> None:
+        names = set(await self._store.ids())
+        stored = {self._store.name_of(job): job for job in await self._ledger.stored_ids()}
+        missing = sorted(stored[name] for name in stored.keys() - names)
+        if len(missing) > max(MISSING_BELIEVED_MAX, len(stored) // 2):
+            _log.critical("videos.volume_missing", missing=len(missing), stored=len(stored))
+            self._spending.stop(
+                f"{len(missing)} of {len(stored)} stored videos are not in the store: is its "
+                "volume mounted? Then start the gateway again"
+            )
+            return
+        for job_id in missing:
+            job = await self._ledger.job(job_id)
+            assert job is not None, "the ledger has just named it"
+            await self._mend(job)
+        if names - stored.keys():
+            await self._sweep()

@@ -1,0 +1,117 @@
+"""What Venice's bill proves of our jobs."""
+
+from __future__ import annotations
+
+import random
+from itertools import count
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.bill import NEAR_MS, BilledJob, BillRow, Comparison, Finding, compare, tally
+from gateway.core.job import State
+from gateway.core.money import Money
+
+PRICE = Money(60_000)
+MODEL = "wan-2.2"
+SKU = "wan-2.2-video-unit"
+
+
+def job(
+    name: str,
+    state: State = State.STORED,
+    *,
+    at: int = 1_000_000,
+    paid: Money | None = None,
+    queue_id: str | None = None,
+    quote: Money = PRICE,
+) -> BilledJob:
+    is_doubt = state is State.IN_DOUBT
+    settled = (Money(0) if is_doubt else quote) if paid is None else paid
+    known = None if is_doubt else queue_id or f"q-{name}"
+    return BilledJob(name, known, MODEL, state, at, quote, settled)
+
+
+def row(
+    request_id: str | None, *, at: int = 1_000_000, amount: Money = PRICE, sku: str = SKU
+) -> BillRow:
+    return BillRow(at, sku, amount, request_id)
+
+
+def found(comparison: Comparison) -> dict[str, Finding]:
+    return {match.job.id: match.finding for match in comparison.matches}
+
+
+def test_a_request_id_is_proof_whatever_the_time() -> None:
+    comparison = compare([job("a")], [row("q-a", at=9_000_000)])
+    assert found(comparison) == {"a": Finding.SAME}
+    assert comparison.ids_are_queue_ids
+    assert not comparison.theirs_only
+
+
+def test_a_doubt_on_the_bill_is_billed_and_one_that_is_not_is_unbilled() -> None:
+    jobs = [job("a", State.IN_DOUBT), job("b", State.IN_DOUBT, at=9_000_000)]
+    comparison = compare(jobs, [row("r-1", at=1_000_500)])
+    assert found(comparison) == {"a": Finding.BILLED, "b": Finding.UNBILLED}
+    assert comparison.of(Finding.BILLED)[0].request_id == "r-1"
+    assert not comparison.ids_are_queue_ids
+
+
+def test_a_row_two_minutes_away_proves_nothing() -> None:
+    near = compare([job("a", State.IN_DOUBT)], [row("r", at=1_000_000 + NEAR_MS)])
+    assert found(near) == {"a": Finding.BILLED}
+    far = compare([job("a", State.IN_DOUBT)], [row("r", at=1_000_001 + NEAR_MS)])
+    assert found(far) == {"a": Finding.UNBILLED}
+    assert [theirs.request_id for theirs in far.theirs_only] == ["r"]
+
+
+def test_a_near_row_of_another_amount_leaves_the_doubt_unclear() -> None:
+    comparison = compare([job("a", State.IN_DOUBT)], [row("r", amount=Money(70_000))])
+    assert found(comparison) == {"a": Finding.UNCLEAR}
+
+
+def test_a_row_of_another_model_is_not_evidence() -> None:
+    comparison = compare([job("a", State.IN_DOUBT)], [row("r", sku="wan-2.20-video-unit")])
+    assert found(comparison) == {"a": Finding.UNBILLED}
+
+
+def test_a_known_job_takes_its_row_before_a_doubt_can() -> None:
+    jobs = [job("doubt", State.IN_DOUBT, at=1_000_000), job("known", at=1_000_010)]
+    comparison = compare(jobs, [row(None, at=1_000_020)])
+    assert found(comparison) == {"doubt": Finding.UNBILLED, "known": Finding.SAME}
+
+
+def test_a_refund_on_the_bill_of_a_settled_job_is_a_difference() -> None:
+    rows = [row("q-a"), row("q-a", at=1_200_000, amount=Money(-60_000))]
+    comparison = compare([job("a"), job("b", State.FAILED_REFUNDED, paid=Money(0))], rows)
+    assert found(comparison) == {"a": Finding.DIFFERENT, "b": Finding.SAME}
+    assert comparison.of(Finding.DIFFERENT)[0].billed == Money(0)
+
+
+def test_a_settled_job_that_is_not_on_the_bill_is_missing_there() -> None:
+    assert found(compare([job("a")], [])) == {"a": Finding.MISSING}
+
+
+@given(st.integers(0, 2**32))
+def test_all_planted_differences_are_found_and_no_false_one(seed: int) -> None:
+    chance = random.Random(seed)
+    numbers = count()
+    jobs: list[BilledJob] = []
+    rows: list[BillRow] = []
+    expected: dict[str, Finding] = {}
+    for _ in range(60):
+        # Ten minutes apart, so that no row can be taken for another job's.
+        at = (next(numbers) + 1) * 600_000
+        finding = chance.choice(list(Finding))
+        name = f"j{at}"
+        is_doubt = finding in (Finding.BILLED, Finding.UNCLEAR, Finding.UNBILLED)
+        ours = job(name, State.IN_DOUBT if is_doubt else State.STORED, at=at)
+        jobs.append(ours)
+        expected[name] = finding
+        amount = {Finding.DIFFERENT: Money(61_000), Finding.UNCLEAR: Money(59_999)}.get(finding)
+        if finding not in (Finding.MISSING, Finding.UNBILLED):
+            rows.append(row(ours.queue_id or f"r{at}", at=at + 900, amount=amount or PRICE))
+    chance.shuffle(rows)
+    comparison = compare(jobs, rows)
+    assert found(comparison) == expected
+    assert sum(tally(comparison.matches).values()) == len(jobs)

@@ -1,0 +1,234 @@
+"""What the writer remembers of balances is what the rows say, and both are what the jobs add up to:
+to the millisecond, and whatever is undone.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.core.budget import Calendar, Limit, Scope, Span, overruns, window_at
+from gateway.core.job import JOB_TABLE, Event, IllegalEvent
+from gateway.core.money import Money
+from gateway.core.policy import ORGANIZATION_NAME
+from gateway.ports import Caller, Grant, Job, Key, Order, Overrun, Reserved, User
+from gateway.storage.database import prepare
+from gateway.storage.sums import HOUR_MS, Rolling, derive
+from gateway.storage.transactions import Transactions
+from gateway.storage.verification import verify
+from tests.storage.conftest import NOON
+
+CALENDAR = Calendar()
+WINDOWS = ("hour", "day", "total", "1s", "90m", "24h", "2d")
+SCOPES = (
+    (Scope.KEY, "annakey"),
+    (Scope.USER, "anna"),
+    (Scope.TEAM, "film"),
+    (Scope.ORGANIZATION, ORGANIZATION_NAME),
+)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """The write connection of a new database."""
+    with closing(prepare(tmp_path / "gateway.db", "a stand-in", NOON)) as opened:
+        yield opened
+
+
+def an_order(number: int, price: int = 1_000, amount: int = 10**9, models: str = "*") -> Order:
+    """An order that touches every window of every scope."""
+    limits = [
+        Limit(scope, who, who, window, Money(amount), models)
+        for scope, who in SCOPES
+        for window in WINDOWS
+    ]
+    anna = Caller(User("anna", team="film"), Key("annakey", "anna", digest=""))
+    return Order(
+        id=f"job{number}",
+        caller=anna,
+        model="wan-2" if number % 2 else "sora",
+        body_digest=f"{number:064}",
+        idempotency_key=None,
+        quote=Money(price),
+        limits=limits,
+        calendar=CALENDAR,
+    )
+
+
+class _Undone(Exception):
+    """What a function of the test raises after it has written."""
+
+
+class _Run:
+    """Transactions as the writer runs them, some undone alone and some with all their group."""
+
+    def __init__(self, connection: sqlite3.Connection, chance: random.Random) -> None:
+        self.connection = connection
+        self.chance = chance
+        self.money = Transactions(connection)
+        self.jobs: dict[str, Job] = {}
+        self.now = NOON
+        self.number = 0
+
+    def group(self) -> None:
+        """Some functions and their commit, which may fail."""
+        before = dict(self.jobs)
+        self.connection.execute("BEGIN IMMEDIATE")
+        for _ in range(self.chance.randrange(1, 6)):
+            self._one()
+        if self.chance.random() < 0.2:
+            self.connection.execute("ROLLBACK")
+            self.money.balances.forget()
+            self.jobs = before
+        else:
+            self.connection.execute("COMMIT")
+        if self.chance.random() < 0.1:
+            self.money = Transactions(self.connection)
+
+    def _one(self) -> None:
+        before = dict(self.jobs)
+        self.connection.execute("SAVEPOINT one")
+        try:
+            for _ in range(self.chance.randrange(1, 3)):
+                self._act()
+            if self.chance.random() < 0.3:
+                raise _Undone
+        except (_Undone, IllegalEvent):
+            self.connection.execute("ROLLBACK TO one")
+            self.money.balances.undo()
+            self.jobs = before
+        else:
+            self.money.balances.keep()
+        self.connection.execute("RELEASE one")
+
+    def _act(self) -> None:
+        # Clocks go on, jump, and go back, which the ledger's time does not.
+        self.now += self.chance.choice((0, 1, 999, 60_000, HOUR_MS, 5 * HOUR_MS, -HOUR_MS))
+        dice = self.chance.random()
+        if dice < 0.05:
+            far = self.now + self.chance.choice((0, 30 * HOUR_MS))
+            self.money.standings(self.connection, an_order(0).limits, CALENDAR, far)
+        elif dice < 0.1:
+            self._grant()
+        elif dice < 0.5 or not self.jobs:
+            self._order()
+        else:
+            self._advance()
+
+    def _grant(self) -> None:
+        self.number += 1
+        scope, who = self.chance.choice(SCOPES)
+        window = self.chance.choice((*WINDOWS, "all"))
+        name, until = f"grant{self.number}", self.now + 3 * HOUR_MS
+        grant = Grant(name, scope, who, window, Money(500), until, "", "", self.now)
+        self.money.add_grant(self.connection, grant)
+
+    def _order(self) -> None:
+        self.number += 1
+        models = self.chance.choice(("*", "wan-*", "[!w]*", "so?a"))
+        order = an_order(self.number, self.chance.choice((0, 1, 700)), 20_000, models)
+        held = self.money.reserve(self.connection, order, self.now)
+        assert isinstance(held, Reserved | Overrun)
+        if isinstance(held, Reserved):
+            self.jobs[held.job.id] = held.job
+
+    def _advance(self) -> None:
+        job = self.chance.choice(list(self.jobs.values()))
+        event = self.chance.choice([e for s, e in JOB_TABLE if s is job.state] or [Event.SEND])
+        self.jobs[job.id] = self.money.advance(
+            self.connection,
+            job.id,
+            event,
+            self.now,
+            facts={},
+            reason=None,
+            actor=None,
+            settle_as=self.chance.choice((None, Money(350))),
+        )
+
+    def check(self) -> None:
+        """Memory, rows and jobs agree."""
+        assert self.money.balances.differences(self.connection) == []
+        found = verify(self.connection)
+        assert found.is_sound, found
+        at = self.money.ledger_time(self.now)
+        limits = an_order(0).limits
+        for stands in self.money.standings(self.connection, limits, CALENDAR, at):
+            limit = stands.limit
+            span = window_at(limit.window, at, CALENDAR)
+            wanted = derive(self.connection, limit.scope, limit.id, span, limit.models)
+            kept = (stands.reserved.micros, stands.in_doubt.micros, stands.settled.micros)
+            assert kept == wanted, limit
+
+
+@pytest.mark.parametrize("groups", [150, pytest.param(5_000, marks=pytest.mark.torture)])
+def test_memory_rows_and_jobs_agree_whatever_is_undone(
+    connection: sqlite3.Connection, groups: int, chance: random.Random
+) -> None:
+    run = _Run(connection, chance)
+    for _ in range(groups):
+        run.group()
+        run.check()
+    assert len(run.jobs) > groups // 4
+
+
+_MOMENTS = st.lists(
+    st.tuples(st.integers(0, 4 * HOUR_MS), st.integers(1, 1_000)), min_size=1, max_size=12
+)
+
+
+@given(
+    jobs=_MOMENTS,
+    later=_MOMENTS,
+    looks=st.lists(st.integers(0, 3 * HOUR_MS), min_size=1, max_size=6),
+    length=st.sampled_from((1_000, 60_000, HOUR_MS - 1, HOUR_MS, HOUR_MS + 1, 3 * HOUR_MS)),
+)
+def test_a_rolling_window_is_exact_to_the_millisecond(
+    jobs: list[tuple[int, int]], later: list[tuple[int, int]], looks: list[int], length: int
+) -> None:
+    """Against a sum over all jobs, while time goes on and jobs come."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(
+            "CREATE TABLE jobs (created_at INTEGER, user TEXT, model TEXT, reserved INTEGER, "
+            "in_doubt INTEGER, settled INTEGER)"
+        )
+        insert = "INSERT INTO jobs VALUES (?, 'anna', 'wan', ?, 0, 0)"
+        known = sorted(jobs)
+        connection.executemany(insert, known)
+        rolling = Rolling(Scope.USER, "anna", "*")
+        at = known[-1][0]
+        coming = sorted(later)
+        for pause in sorted(looks):
+            at += pause
+            span = Span(at - length + 1, at + 1)
+            wanted = [job for job in known if span.holds(job[0])]
+            assert rolling.sums(connection, span)[0] == sum(amount for _, amount in wanted)
+            assert rolling.oldest(connection, span) == min(
+                (when for when, _ in wanted), default=None
+            )
+            if coming:
+                _, amount = coming.pop(0)
+                connection.execute(insert, (at, amount))
+                rolling.move(at, (amount, 0, 0))
+                known.append((at, amount))
+
+
+def test_what_forbids_is_judged_as_the_core_judges_it(connection: sqlite3.Connection) -> None:
+    money = Transactions(connection)
+    number = 0
+    for amount in (0, 1, 999, 1_000, 1_001):
+        for price in (0, 1, 1_000):
+            number += 1
+            order = an_order(number, price)
+            order = replace(order, limits=[Limit(Scope.USER, "anna", "anna", "day", Money(amount))])
+            stands = money.standings(connection, order.limits, CALENDAR, NOON)
+            held = money.reserve(connection, order, NOON)
+            assert isinstance(held, Overrun) is bool(overruns(stands, order.quote))

@@ -1,0 +1,335 @@
+"""What any ledger promises, written against `ports.Ledger`: money held once, ended once, never
+drifting. A backend passes this suite or is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.core.budget import Calendar, Limit, Scope
+from gateway.core.job import JOB_TABLE, Event, IllegalEvent, State
+from gateway.core.money import ZERO, Money
+from gateway.ports import (
+    AlreadyThere,
+    Caller,
+    Job,
+    Key,
+    Ledger,
+    Order,
+    Overrun,
+    Reserved,
+    Unknown,
+    User,
+)
+from tests.storage.conftest import NOON, OpenLedger
+
+HOUR = 3_600_000
+CALENDAR = Calendar(ZoneInfo("Europe/Rome"))
+ANNA = Caller(User("anna", team="film"), Key("annakey", "anna", digest="1" * 64))
+BERTA = Caller(User("berta"), Key("bertakey", "berta", digest="2" * 64))
+PRICE = Money(85_000)
+
+
+@pytest.fixture
+async def ledger(open_ledger: OpenLedger) -> AsyncIterator[Ledger]:
+    """A ledger that knows anna and berta."""
+    opened = await open_ledger()
+    for caller in (ANNA, BERTA):
+        await opened.add_user(caller.user)
+        await opened.add_key(caller.key)
+    yield opened
+    await opened.close()
+
+
+def limit(
+    amount: Money, scope: Scope = Scope.USER, who: str = "anna", window: str = "day"
+) -> Limit:
+    """A budget."""
+    return Limit(scope, who, who, window, amount)
+
+
+def an_order(number: int, caller: Caller = ANNA, **changes: Any) -> Order:
+    """An order of 0.085 dollars without limits."""
+    order = Order(
+        id=f"job{number}",
+        caller=caller,
+        model="wan",
+        body_digest=f"{number:064}",
+        idempotency_key=None,
+        quote=PRICE,
+        limits=(),
+        calendar=CALENDAR,
+    )
+    return replace(order, **changes)
+
+
+async def reserve(ledger: Ledger, order: Order, at: int = NOON) -> Job:
+    """Hold an order that fits."""
+    held = await ledger.reserve(order, at)
+    assert isinstance(held, Reserved), held
+    return held.job
+
+
+async def advance(ledger: Ledger, job: Job, *events: Event, **facts: Any) -> Job:
+    """Move a job by several events; the facts come with the last."""
+    for event in events[:-1]:
+        job = await ledger.advance(job.id, event, NOON)
+    return await ledger.advance(job.id, events[-1], NOON, facts=facts)
+
+
+async def test_an_order_is_held_in_every_window_or_in_none(ledger: Ledger) -> None:
+    wide = limit(Money(1_000_000))
+    narrow = limit(PRICE, Scope.TEAM, "film", "total")
+    await reserve(ledger, an_order(1, limits=[wide, narrow]))
+    refused = await ledger.reserve(an_order(2, limits=[wide, narrow]), NOON)
+    assert isinstance(refused, Overrun)
+    assert refused.standing.limit == narrow
+    assert await ledger.job("job2") is None
+    stands = await ledger.standings([wide, narrow], CALENDAR, NOON)
+    assert [s.reserved for s in stands] == [PRICE, PRICE]
+
+
+async def test_concurrent_reservations_never_pass_a_limit(ledger: Ledger) -> None:
+    room = limit(Money(7 * PRICE.micros + 84_999))
+    orders = [an_order(n, limits=[room]) for n in range(200)]
+    held = await asyncio.gather(*(ledger.reserve(order, NOON) for order in orders))
+    assert Counter(type(each) for each in held) == {Reserved: 7, Overrun: 193}
+    (stands,) = await ledger.standings([room], CALENDAR, NOON)
+    assert stands.reserved == Money(7 * PRICE.micros)
+
+
+async def test_an_observed_limit_is_told_and_not_obeyed(ledger: Ledger) -> None:
+    watched = replace(limit(ZERO), only_observed=True)
+    held = await ledger.reserve(an_order(1, limits=[watched]), NOON)
+    assert isinstance(held, Reserved)
+    assert [s.limit for s in held.observed] == [watched]
+
+
+@pytest.mark.parametrize("reservations", [100, pytest.param(1000, marks=pytest.mark.torture)])
+async def test_a_reservation_ends_once_however_many_end_it(
+    ledger: Ledger, reservations: int, chance: random.Random
+) -> None:
+    """R3: 64 resolvers race over each, each with an end of its own."""
+    ends = (
+        Event.STALL, Event.VANISH, Event.FAIL_BILLED, Event.FAIL_REFUNDED,
+    )  # fmt: skip
+    for number in range(reservations):
+        job = await reserve(ledger, an_order(number))
+        job = await advance(ledger, job, Event.SEND, Event.ACCEPT, queue_id=f"q{number}")
+        race = [ledger.advance(job.id, chance.choice(ends), NOON) for _ in range(64)]
+        done = await asyncio.gather(*race, return_exceptions=True)
+        assert sum(isinstance(each, Job) for each in done) == 1
+        assert all(isinstance(each, Job | IllegalEvent) for each in done)
+        ended = await ledger.entries_of(job.id)
+        assert ended[0].kind == "reserve"
+        assert len(ended) == 2
+    assert (await ledger.verify()).is_sound
+
+
+async def test_a_released_reservation_leaves_room_for_another(ledger: Ledger) -> None:
+    room = limit(PRICE)
+    job = await reserve(ledger, an_order(1, limits=[room]))
+    assert isinstance(await ledger.reserve(an_order(2, limits=[room]), NOON), Overrun)
+    freed = await advance(ledger, job, Event.GIVE_UP)
+    assert (freed.reserved, freed.settled) == (ZERO, ZERO)
+    await reserve(ledger, an_order(3, limits=[room]))
+
+
+async def test_doubt_holds_the_money_until_evidence(ledger: Ledger) -> None:
+    room = limit(PRICE)
+    job = await reserve(ledger, an_order(1, limits=[room]))
+    job = await advance(ledger, job, Event.SEND, Event.LOSE_ANSWER)
+    assert (job.reserved, job.in_doubt) == (ZERO, PRICE)
+    assert isinstance(await ledger.reserve(an_order(2, limits=[room]), NOON), Overrun)
+    job = await advance(ledger, job, Event.IDENTIFY, queue_id="q1")
+    assert (job.reserved, job.in_doubt) == (PRICE, ZERO)
+
+
+async def test_an_event_outside_the_table_writes_nothing(ledger: Ledger) -> None:
+    job = await reserve(ledger, an_order(1))
+    with pytest.raises(IllegalEvent):
+        await ledger.advance(job.id, Event.STORE, NOON, facts={"video_sha256": "x"})
+    assert await ledger.job(job.id) == job
+    assert len(await ledger.entries_of(job.id)) == 1
+
+
+async def test_a_queue_id_belongs_to_one_job(ledger: Ledger) -> None:
+    first = await reserve(ledger, an_order(1))
+    await advance(ledger, first, Event.SEND, Event.ACCEPT, queue_id="same")
+    second = await reserve(ledger, an_order(2))
+    with pytest.raises(AlreadyThere):
+        await advance(ledger, second, Event.SEND, Event.ACCEPT, queue_id="same")
+    found = await ledger.job("same")
+    assert found is not None
+    assert found.id == first.id
+    still = await ledger.job(second.id)
+    assert still is not None
+    assert still.state is State.SENDING
+
+
+async def test_a_moved_user_leaves_its_money_where_it_was_spent(ledger: Ledger) -> None:
+    """R9: amounts belong to the team of the moment of reservation."""
+    old = limit(Money(10**6), Scope.TEAM, "film", "total")
+    new = limit(Money(10**6), Scope.TEAM, "sound", "total")
+    job = await reserve(ledger, an_order(1, limits=[old]))
+    await ledger.change_user("anna", {"team": "sound"})
+    await advance(ledger, job, Event.SEND, Event.ACCEPT, queue_id="q1")
+    await advance(ledger, job, Event.FINISH, Event.STORE)
+    stands = await ledger.standings([old, new], CALENDAR, NOON)
+    assert [s.settled for s in stands] == [PRICE, ZERO]
+    assert (await ledger.verify()).is_sound
+
+
+async def test_a_window_is_a_range_of_time_and_nothing_resets_it(ledger: Ledger) -> None:
+    day = limit(PRICE)
+    await reserve(ledger, an_order(1, limits=[day]))
+    assert isinstance(await ledger.reserve(an_order(2, limits=[day]), NOON + HOUR), Overrun)
+    await reserve(ledger, an_order(3, limits=[day]), NOON + 24 * HOUR)
+    (stands,) = await ledger.standings([day], CALENDAR, NOON + 24 * HOUR)
+    assert stands.reserved == PRICE
+
+
+async def test_the_ledgers_time_never_goes_back(ledger: Ledger) -> None:
+    """R40: a clock set back reopens no window."""
+    day = limit(PRICE)
+    await reserve(ledger, an_order(1, limits=[day]))
+    refused = await ledger.reserve(an_order(2, limits=[day]), NOON - 48 * HOUR)
+    assert isinstance(refused, Overrun)
+
+
+async def test_names_and_idempotency_keys_are_taken_once(ledger: Ledger) -> None:
+    with pytest.raises(AlreadyThere):
+        await ledger.add_user(User("anna"))
+    with pytest.raises(Unknown):
+        await ledger.add_key(Key("k", "nobody", digest="3" * 64))
+    await reserve(ledger, an_order(1, idempotency_key="one"))
+    with pytest.raises(AlreadyThere):
+        await ledger.reserve(an_order(2, idempotency_key="one"), NOON)
+    await reserve(ledger, an_order(3, BERTA, idempotency_key="one"))
+    found = await ledger.idempotent("anna", "one", NOON - HOUR)
+    assert found is not None
+    assert found.id == "job1"
+
+
+async def test_everything_survives_being_closed_and_opened(open_ledger: OpenLedger) -> None:
+    opened = await open_ledger()
+    await opened.add_user(ANNA.user)
+    await opened.add_key(ANNA.key)
+    job = await reserve(opened, an_order(1, tags=("a", "b")))
+    job = await advance(opened, job, Event.SEND, Event.ACCEPT, queue_id="q1")
+    await opened.close()
+    again = await open_ledger()
+    assert await again.job("q1") == job
+    assert await again.users() == [ANNA.user]
+    assert await again.keys() == [ANNA.key]
+    assert (await again.verify()).is_sound
+    await again.close()
+
+
+@pytest.mark.parametrize("operations", [2_000, pytest.param(100_000, marks=pytest.mark.torture)])
+async def test_no_run_of_operations_drifts_by_a_micro_dollar(
+    open_ledger: OpenLedger, operations: int, chance: random.Random
+) -> None:
+    """R4, R9: orders, ends, corrections, edits of people and restarts, in any order."""
+    world = _World(await open_ledger(), chance)
+    await world.people()
+    for number in range(operations):
+        await world.act(number)
+        if number % (operations // 4) == 0:
+            await world.ledger.close()
+            world.ledger = await open_ledger()
+            await world.check()
+    await world.check()
+    assert len({job.state for job in world.jobs.values()}) > 8
+    await world.ledger.close()
+
+
+class _World:
+    """Three users and what the ledger said of each of their jobs."""
+
+    def __init__(self, ledger: Ledger, chance: random.Random) -> None:
+        self.ledger = ledger
+        self.chance = chance
+        self.now = NOON
+        self.users = {name: User(name) for name in ("anna", "berta", "carla")}
+        self.jobs: dict[str, Job] = {}
+
+    async def people(self) -> None:
+        """Make the users and their keys."""
+        for number, user in enumerate(self.users.values()):
+            await self.ledger.add_user(user)
+            await self.ledger.add_key(Key(f"key{user.name}", user.name, digest=f"{number:064}"))
+
+    async def act(self, number: int) -> None:
+        """Do one thing."""
+        self.now += self.chance.choice((0, 1, 1000, HOUR))
+        dice = self.chance.random()
+        if dice < 0.3 or not self.jobs:
+            await self._order(number)
+        elif dice < 0.95:
+            await self._move(number)
+        else:
+            await self._edit()
+
+    async def _order(self, number: int) -> None:
+        user = self.chance.choice(list(self.users.values()))
+        caller = Caller(user, Key(f"key{user.name}", user.name, digest=""))
+        limits = self._limits(user)
+        price = Money(self.chance.choice((1, 85_000, 333_333, 2_000_000)))
+        order = an_order(number, caller, quote=price, limits=limits)
+        held = await self.ledger.reserve(order, self.now)
+        stands = await self.ledger.standings(limits, CALENDAR, self.now)
+        if isinstance(held, Reserved):
+            self.jobs[held.job.id] = held.job
+            # R1: nothing that was let in passes a limit; late corrections alone may.
+            late = [s for s in stands if s.left < ZERO]
+            assert late == []
+        else:
+            assert held.standing.left < price
+
+    def _limits(self, user: User) -> Sequence[Limit]:
+        own = [limit(Money(3_000_000), Scope.USER, user.name, w) for w in ("hour", "day", "24h")]
+        team = [limit(Money(9_000_000), Scope.TEAM, user.team, "week")] if user.team else []
+        key = limit(Money(8_000_000), Scope.KEY, f"key{user.name}", "month")
+        return [key, *own, *team, limit(Money(30_000_000), Scope.ORGANIZATION, "organization")]
+
+    async def _move(self, number: int) -> None:
+        job = self.chance.choice(list(self.jobs.values())[-60:])
+        possible = [event for state, event in JOB_TABLE if state is job.state]
+        if not possible:
+            return
+        event = self.chance.choice(possible)
+        facts = {"queue_id": f"q{number}"} if event in (Event.ACCEPT, Event.IDENTIFY) else {}
+        cheaper = self.chance.random() < 0.2 and event in (Event.STORE, Event.FAIL_BILLED)
+        settle_as = Money(job.quote.micros // 2) if cheaper else None
+        try:
+            self.jobs[job.id] = await self.ledger.advance(
+                job.id, event, self.now, facts=facts, settle_as=settle_as
+            )
+        except IllegalEvent:
+            assert await self.ledger.job(job.id) == job
+
+    async def _edit(self) -> None:
+        name = self.chance.choice(list(self.users))
+        team = self.chance.choice((None, "film", "sound"))
+        self.users[name] = await self.ledger.change_user(name, {"team": team})
+
+    async def check(self) -> None:
+        """The ledger agrees with itself and with what it said job by job."""
+        verdict = await self.ledger.verify()
+        assert verdict.is_sound, verdict
+        wanted: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
+        for job in self.jobs.values():
+            for place, amount in enumerate((job.settled, job.reserved, job.in_doubt)):
+                wanted[job.user][place] += amount.micros
+        for row in await self.ledger.spend("user", None, None):
+            found = [row.settled.micros, row.reserved.micros, row.in_doubt.micros]
+            assert found == wanted[row.name]

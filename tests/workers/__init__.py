@@ -1,0 +1,1 @@
+"""Chores, one round at a time."""
