@@ -467,7 +467,11 @@ class Ledger(Protocol):
         model: str,
         amount: Money | None,
     ) -> None:
-        """Keep a refusal, so that people can see what was refused and why."""
+        """Keep a refusal, so that people can see what was refused and why.
+
+        As well as it can: one that cannot be kept is logged, for it is told its client all the
+        same. Old ones go, and of each user all but the latest.
+        """
 
     async def refusals(self, user: str, before: int | None, limit: int) -> list[Refusal]:
         """A user's refusals, newest first; `before` is the number of the last one seen."""

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -86,9 +86,9 @@ async def serve(
     settings: Settings,
     *,
     simulator: SimulatorSettings | None,
-    ready: Callable[[Gateway, str], None],
+    ready: Callable[[Gateway, str], Awaitable[None]],
 ) -> None:
-    """Serve until a signal; `ready` is called with the gateway and its own address."""
+    """Serve until a signal; `ready` is awaited, with gateway and address, before it answers."""
     async with contextlib.AsyncExitStack() as stack:
         url, stamp, key = settings.upstream_url, settings.upstream_url, settings.venice_api_key
         if simulator is not None:
@@ -105,7 +105,7 @@ async def serve(
         server = _Server(_config(gateway.asgi))
         _obey_signals(server, gateway)
         await stack.enter_async_context(_metrics_apart(gateway))
-        ready(gateway, own)
+        await ready(gateway, own)
         _log.info("service.ready", url=own, upstream=stamp)
         await server.serve(sockets=[listener])
         await gateway.finish_orders(DRAIN_SECONDS)

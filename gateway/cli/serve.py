@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -38,14 +36,12 @@ def serve(
         settings.require_api_key()
     standin = SimulatorSettings(settings.data_dir / "simulator", speed) if simulator else None
 
-    def ready(gateway: Gateway, url: str) -> None:
+    async def ready(gateway: Gateway, url: str) -> None:
         if simulator:
-            asyncio.get_running_loop().create_task(_welcome(gateway, url, settings.data_dir))
+            key = await ready_key(gateway, settings.data_dir)
+            print(_WELCOME.format(url=url, key=key), flush=True)
         else:
             print(f"venice-gateway is ready at {url} (Venice: {settings.upstream_url})", flush=True)
-
-    async def _welcome(gateway: Gateway, url: str, data_dir: Path) -> None:
-        print(_WELCOME.format(url=url, key=await ready_key(gateway, data_dir)), flush=True)
 
     try:
         uvloop.run(server.serve(settings, simulator=standin, ready=ready))

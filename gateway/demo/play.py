@@ -42,7 +42,7 @@ async def run(stage: Stage, say: Say, *, chaos: bool, seconds: float | None) -> 
     began = time.monotonic()
     acts: list[asyncio.Task[None]] = []
 
-    def ready(gateway: Gateway, url: str) -> None:
+    async def ready(gateway: Gateway, url: str) -> None:
         show = _Show(gateway, url, stage, say, began, is_chaos=chaos)
         act = asyncio.create_task(show.play())
         act.add_done_callback(lambda _: signal.raise_signal(signal.SIGTERM))

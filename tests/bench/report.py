@@ -41,10 +41,11 @@ comparing, and the spread says how much this run is to be trusted.
 - **Stored video**: the bytes of a finished video by `POST /api/v1/video/retrieve`, four readers;
   the baseline is one nginx worker with `sendfile` and the same file.
 
-Most of a reservation's time is the transaction itself, in the writer thread: about a third is
-reading and judging four windows, a quarter the entry and the four balances it moves, a fifth the
-job's row with its indexes and checks, a tenth the commit. The bare writer does the same writes to
-narrow tables without indexes and judges inside the update.
+Most of a reservation's time is the transaction itself, in the writer thread, and most of that is
+writing: the job's row with its indexes, checks and tallies first, then the entry and the four
+balances it moves, then the commit. What four windows hold is remembered, so that judging them
+reads nothing. The bare writer does the same writes to narrow tables without indexes and judges
+inside the update.
 
 ## Where it was measured
 
