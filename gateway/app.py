@@ -151,7 +151,10 @@ class Gateway:
     async def _open_upstream(self) -> Venice:
         clock, rules = self.clock, self._rules
         client = self._client = VeniceClient(
-            self.upstream_url, self.api_key, billing_key=self.settings.venice_billing_key
+            self.upstream_url,
+            self.api_key,
+            billing_key=self.settings.venice_billing_key,
+            previous_key=self.settings.venice_api_key_previous,
         )
         self._stack.push_async_callback(client.close)
         gate = self._gate = Gate(
@@ -326,10 +329,13 @@ class Gateway:
         await tracking.recover()
 
     def _use_keys(self, secrets_by_name: Mapping[str, SecretStr]) -> None:
-        """Go on with other keys; jobs remember by which one they were bought."""
-        self.api_key = secrets_by_name.get("VENICE_API_KEY", self.api_key)
+        """Go on with other keys; the jobs bought with the last one are finished with it."""
+        replaced, self.api_key = self.api_key, secrets_by_name.get("VENICE_API_KEY", self.api_key)
         billing = secrets_by_name.get("VENICE_BILLING_KEY", self.settings.venice_billing_key)
-        self._client.use_keys(self.api_key, billing)
+        previous = secrets_by_name.get(
+            "VENICE_API_KEY_PREVIOUS", self.settings.venice_api_key_previous or replaced
+        )
+        self._client.use_keys(self.api_key, billing, previous)
         if (root := secrets_by_name.get("VGW_ADMIN_KEY")) is not None:
             self._admin_keys.use_root(root.get_secret_value())
 

@@ -615,14 +615,19 @@ class Upstream(Protocol):
         the first byte leaves. `NoPlace` where the gate did not open in time."""
 
     def retrieve(
-        self, model: str, queue_id: str, user: str
+        self, model: str, queue_id: str, user: str, bought_with: str | None = None
     ) -> AbstractAsyncContextManager[Reply | VideoReply]:
-        """Ask for a job. A `VideoReply` must be read inside the context."""
+        """Ask for a job. A `VideoReply` must be read inside the context.
+
+        `bought_with` is the fingerprint of the organization's key that bought it.
+        """
 
     def download(self, url: str) -> AbstractAsyncContextManager[Reply | VideoReply]:
         """Follow Venice's link to a private video; `LinkRefused` where we may not connect."""
 
-    async def complete(self, model: str, queue_id: str, user: str) -> Reply: ...
+    async def complete(
+        self, model: str, queue_id: str, user: str, bought_with: str | None = None
+    ) -> Reply: ...
     async def revoke(self, url: str) -> Reply:
         """Delete what a private link points to; `LinkRefused` as for `download`."""
 

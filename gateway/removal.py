@@ -86,7 +86,7 @@ class Removal:
         if job.is_private and job.download_url is not None:
             return await self._is_revoked(job, job.download_url)
         assert job.queue_id is not None, "only jobs that Venice has are deleted there"
-        reply = await self._upstream.complete(job.model, job.queue_id, job.user)
+        reply = await self._upstream.complete(job.model, job.queue_id, job.user, job.upstream_key)
         if reply.is_ok or reply.status in NOT_THERE:
             return True
         _log.info("copy.kept", job=job.id, outcome=reply.outcome, status=reply.status)

@@ -72,7 +72,9 @@ class Tracking:
     async def _ask(self, job: Job, *, holds_place: bool) -> Tried:
         assert job.queue_id is not None, "a job in the making has a queue_id"
         try:
-            async with self._upstream.retrieve(job.model, job.queue_id, job.user) as reply:
+            async with self._upstream.retrieve(
+                job.model, job.queue_id, job.user, job.upstream_key
+            ) as reply:
                 if isinstance(reply, VideoReply):
                     return await self._take(job, reply, holds_place=holds_place)
         except NoPlace:

@@ -93,7 +93,7 @@ class ToldVenice:
 
     @asynccontextmanager
     async def retrieve(
-        self, model: str, queue_id: str, user: str
+        self, model: str, queue_id: str, user: str, bought_with: str | None = None
     ) -> AsyncIterator[Reply | VideoReply]:
         self.calls.append(("retrieve", queue_id))
         async with self._open(self.retrieves(queue_id)) as answer:
@@ -105,7 +105,9 @@ class ToldVenice:
         async with self._open(self.downloads(url)) as answer:
             yield answer
 
-    async def complete(self, model: str, queue_id: str, user: str) -> Reply:
+    async def complete(
+        self, model: str, queue_id: str, user: str, bought_with: str | None = None
+    ) -> Reply:
         self.calls.append(("complete", queue_id))
         return self.completes(queue_id)
 

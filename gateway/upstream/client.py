@@ -22,6 +22,7 @@ from pydantic import SecretStr
 from gateway.core.json_text import encode
 from gateway.core.retry import Endpoint, Outcome
 from gateway.ports import Reply, VideoReply
+from gateway.settings import fingerprint
 from gateway.upstream.answers import (
     IsVideo,
     is_file,
@@ -103,6 +104,7 @@ class VeniceClient:
         key: SecretStr,
         *,
         billing_key: SecretStr | None = None,
+        previous_key: SecretStr | None = None,
         limits: ClientLimits | None = None,
         tls: ssl.SSLContext | None = None,
         wall_clock: Callable[[], float] = time.time,
@@ -118,20 +120,29 @@ class VeniceClient:
         self._tls = tls or httpx.create_ssl_context()
         self._clients: dict[tuple[str | None, Lane], httpx.AsyncClient] = {}
         self._proxy = egress_proxy(base_url)
-        self.use_keys(key, billing_key)
+        self.use_keys(key, billing_key, previous_key)
 
     def __repr__(self) -> str:
         return f"<VeniceClient {self._base_url}>"
 
-    def use_keys(self, key: SecretStr, billing_key: SecretStr | None = None) -> None:
-        """Take other keys from the next request on; `ValueError` for one no header can carry."""
+    def use_keys(
+        self,
+        key: SecretStr,
+        billing_key: SecretStr | None = None,
+        previous_key: SecretStr | None = None,
+    ) -> None:
+        """Take other keys from the next request on; `ValueError` for one no header can carry.
+
+        `previous_key` goes on asking for the jobs that were bought with it.
+        """
         billing_key = key if billing_key is None else billing_key
-        for secret in (key, billing_key):
+        for secret in (key, billing_key, previous_key or key):
             text = secret.get_secret_value()
             if not text or not all("!" <= character <= "~" for character in text):
                 raise ValueError("the Venice key is empty or has characters no key has")
         self._key = key
         self._billing_key = billing_key
+        self._previous = {} if previous_key is None else {fingerprint(previous_key): previous_key}
 
     async def close(self) -> None:
         """Close every connection."""
@@ -146,12 +157,14 @@ class VeniceClient:
         json_body: Mapping[str, Any] | None = None,
         *,
         seconds: float | None = None,
+        bought_with: str | None = None,
     ) -> Reply:
         """One request and its whole JSON answer. It never raises what the network did.
 
-        `seconds` shortens the limit of the endpoint.
+        `seconds` shortens the limit of the endpoint; `bought_with` is the fingerprint of the key
+        that the job asked about was bought with.
         """
-        request, client = self._api_request(endpoint, method, path, json_body)
+        request, client = self._api_request(endpoint, method, path, json_body, bought_with)
         is_order = endpoint is Endpoint.QUEUE
         limit = self._limits.queue_seconds if is_order else self._limits.answer_seconds
         due = _now() + (limit if seconds is None else min(limit, seconds))
@@ -160,13 +173,16 @@ class VeniceClient:
             return answer
 
     @asynccontextmanager
-    async def open_retrieve(self, model: str, queue_id: str) -> AsyncIterator[Reply | VideoReply]:
+    async def open_retrieve(
+        self, model: str, queue_id: str, bought_with: str | None = None
+    ) -> AsyncIterator[Reply | VideoReply]:
         """Ask for a job: Venice's JSON, or the video while the context lasts.
 
         It never asks Venice to delete what it delivers: that is for `complete`, once ours is safe.
         """
+        body = {"model": model, "queue_id": queue_id}
         request, client = self._api_request(
-            Endpoint.RETRIEVE, "POST", "/video/retrieve", {"model": model, "queue_id": queue_id}
+            Endpoint.RETRIEVE, "POST", "/video/retrieve", body, bought_with
         )
         due = _now() + self._limits.answer_seconds
         async with self._answered(client, request, due, is_mp4) as answer:
@@ -210,10 +226,17 @@ class VeniceClient:
             yield answer
 
     def _api_request(
-        self, endpoint: Endpoint, method: str, path: str, body: Mapping[str, Any] | None
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        bought_with: str | None = None,
     ) -> tuple[httpx.Request, httpx.AsyncClient]:
         is_order = endpoint is Endpoint.QUEUE
-        key = self._billing_key if path.startswith("/billing/") else self._key
+        key = self._previous.get(bought_with or "", self._key)
+        if path.startswith("/billing/"):
+            key = self._billing_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"}
         if body is not None:
             headers["Content-Type"] = "application/json"

@@ -142,11 +142,13 @@ class Venice:
         """Order a video. The deadline ends waiting, never an order that may have arrived."""
         return await self._ask(Endpoint.QUEUE, body, user, deadline, before_sending)
 
-    async def complete(self, model: str, queue_id: str, user: str) -> Reply:
+    async def complete(
+        self, model: str, queue_id: str, user: str, bought_with: str | None = None
+    ) -> Reply:
         """Have Venice delete its copy."""
         body = {"model": model, "queue_id": queue_id}
         deadline = self._clock.monotonic() + self._hold
-        return await self._ask(Endpoint.COMPLETE, body, user, deadline)
+        return await self._ask(Endpoint.COMPLETE, body, user, deadline, bought_with=bought_with)
 
     async def get(self, endpoint: Endpoint, deadline: float) -> Reply:
         """Ask a free question: models, balance, rate limits."""
@@ -154,13 +156,13 @@ class Venice:
 
     @asynccontextmanager
     async def retrieve(
-        self, model: str, queue_id: str, user: str
+        self, model: str, queue_id: str, user: str, bought_with: str | None = None
     ) -> AsyncIterator[Reply | VideoReply]:
         """Ask for a job, once: the tracker's schedule is the retry."""
         deadline = self._clock.monotonic() + self._hold
         async with self._attempt(Endpoint.RETRIEVE, user, deadline) as attempt:
             attempt.depart()
-            async with self._client.open_retrieve(model, queue_id) as answer:
+            async with self._client.open_retrieve(model, queue_id, bought_with) as answer:
                 await attempt.learn(answer)
                 yield answer
 
@@ -188,10 +190,14 @@ class Venice:
         user: str,
         deadline: float,
         before_sending: Callable[[], Awaitable[None]] | None = None,
+        *,
+        bought_with: str | None = None,
     ) -> Reply:
         """Call until the retry table is content; the last reply where no other attempt fits."""
         self._share.count_call(self._clock.monotonic())
-        reply = await self._send(endpoint, body, user, deadline, before_sending)
+        reply = await self._send(
+            endpoint, body, user, deadline, before_sending, bought_with=bought_with
+        )
         made = 1
         while True:
             decision = self._decide(endpoint, reply, made, deadline)
@@ -199,7 +205,7 @@ class Venice:
                 return reply
             self._observer.retried(endpoint, decision.reason)
             try:
-                reply = await self._send(endpoint, body, user, deadline)
+                reply = await self._send(endpoint, body, user, deadline, bought_with=bought_with)
             except (NoPlace, Draining, LedgerFailure):
                 # Something was sent already, and what came of it is known.
                 return reply
@@ -229,6 +235,8 @@ class Venice:
         user: str,
         deadline: float,
         before_sending: Callable[[], Awaitable[None]] | None = None,
+        *,
+        bought_with: str | None = None,
     ) -> Reply:
         """One attempt. Only an order outlives the deadline: cutting it off would be a doubt."""
         method, path = PATHS[endpoint]
@@ -238,7 +246,9 @@ class Venice:
             left = deadline - self._clock.monotonic()
             seconds = None if endpoint is Endpoint.QUEUE else left
             attempt.depart()
-            reply = await self._client.send(endpoint, method, path, body, seconds=seconds)
+            reply = await self._client.send(
+                endpoint, method, path, body, seconds=seconds, bought_with=bought_with
+            )
             await attempt.learn(reply)
             return reply
 

@@ -7,10 +7,15 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import httpx
 import pytest
+import respx
+from pydantic import SecretStr
 
 from gateway.core.retry import Outcome
 from gateway.ports import BodyCut, Reply, VideoReply
+from gateway.settings import fingerprint
+from gateway.upstream.client import VeniceClient
 from gateway.upstream.limits import BodyLimits, ClientLimits
 from tests.upstream.clients import client_of
 from tests.upstream.raw_server import (
@@ -26,6 +31,7 @@ from tests.upstream.raw_server import (
 
 VIDEO = bytes(range(256)) * 1_000
 MP4 = "Content-Type: video/mp4"
+BASE = "https://venice.test/api/v1"
 LIMITS = ClientLimits(
     body=BodyLimits(stall_seconds=0.2, stall_bytes=1_000, video_bytes_max=300_000)
 )
@@ -156,3 +162,22 @@ async def test_a_fault_of_the_takers_passes_through() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await take_badly()
+
+
+async def test_a_job_is_asked_for_with_the_key_that_bought_it() -> None:
+    seen: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers["authorization"])
+        return httpx.Response(200, json={"status": "PROCESSING"})
+
+    old, new = SecretStr("old-organization-key"), SecretStr("new-organization-key")
+    client = VeniceClient(BASE, new, previous_key=old)
+    with respx.mock:
+        respx.post(f"{BASE}/video/retrieve").mock(side_effect=answer)
+        for bought_with in (fingerprint(old), fingerprint(new), None, "of-a-key-long-gone"):
+            async with client.open_retrieve("m", "q", bought_with) as reply:
+                assert isinstance(reply, Reply)
+    await client.close()
+    current = f"Bearer {new.get_secret_value()}"
+    assert seen == [f"Bearer {old.get_secret_value()}", current, current, current]
