@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from docs.print_diagrams import with_diagrams
 from gateway.api.respond import TABLE
 from gateway.cli.program import app
+from gateway.cli.snippets import SNIPPETS
 from gateway.metrics import PREFIX, Metrics
-from gateway.settings import VARIABLES
+from gateway.policies import load_rules
+from gateway.settings import VARIABLES, load_settings
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 DEPENDENCIES_MAX = 16
+POLICY_SECTIONS = {"version", "organization", "teams", "policies"}
+COMMAND = re.compile(r"venice-gateway ((?:[a-z]|[^\S\n])(?:[^\n`#|)]|\\\n)*)")
 
 
 def rows(page: str) -> list[list[str]]:
@@ -101,6 +108,86 @@ def test_commands_in_the_documentation_exist(page: Path) -> None:
             assert f"{first} {second}" in known, f"{page.name} names `venice-gateway {words}`"
 
 
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in one language."""
+    found = re.findall(
+        rf"^( *)```{language}\n(.*?)^ *```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    return [dedent(text) for _, text in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_of_commands_in_the_documentation_exist(page: Path) -> None:
+    known = options()
+    for line in COMMAND.findall(page.read_text("utf-8")):
+        words = line.split()
+        name = next((n for n in (" ".join(words[:2]), words[0]) if n in known), None)
+        for option in re.findall(r"(?<=\s)--[a-z-]+", line) if name else ():
+            assert option in known[str(name)], f"{page.name} gives `{name}` an option {option}"
+
+
+def options(command: Any = None, path: tuple[str, ...] = ()) -> dict[str, set[str]]:
+    """The options of every command, by the command as it is typed."""
+    command = command or typer.main.get_command(app)
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        return {" ".join(path): {"--help"} | {o for p in command.params for o in p.opts}}
+    found: dict[str, set[str]] = {}
+    for name, each in inner.items():
+        found |= options(each, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_policies_and_settings_in_the_documentation_can_be_used(page: Path, tmp_path: Path) -> None:
+    for text in blocks(page, "yaml"):
+        document = yaml.safe_load(text)
+        if not set(document) <= POLICY_SECTIONS:
+            continue
+        if "default" not in document.get("policies", {}):
+            shutil.copy(ROOT / "policies" / "default.yaml", tmp_path)
+        (tmp_path / "page.yaml").write_text(text)
+        load_rules(tmp_path)
+    for text in blocks(page, "toml"):
+        (tmp_path / "gateway.toml").write_text(text)
+        load_settings({}, simulator=True, cwd=tmp_path)
+
+
+def test_every_page_is_in_the_navigation_once_and_every_entry_is_a_page() -> None:
+    document = yaml.safe_load((ROOT / "mkdocs.yml").read_text("utf-8"))
+    listed = list(entries(document["nav"]))
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md"))
+
+
+def entries(navigation: Any) -> Iterator[str]:
+    """The pages of a navigation, however deep."""
+    if isinstance(navigation, str):
+        yield navigation
+        return
+    for inner in navigation.values() if isinstance(navigation, dict) else navigation:
+        yield from entries(inner)
+
+
+def test_the_first_page_leads_to_every_page_but_single_decisions() -> None:
+    linked = re.findall(r"\]\(([^)#:]+)\)", (DOCS / "index.md").read_text("utf-8"))
+    pages = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
+    assert set(linked) == {p for p in pages if not re.match(r"decisions/\d", p)} - {"index.md"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_heading_that_the_documentation_links_to_is_there(page: Path) -> None:
+    for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text("utf-8")):
+        text = (page.parent / target).read_text("utf-8") if target else page.read_text("utf-8")
+        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        slugs = [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles]
+        assert heading in slugs, f"{page.name} links to {target}#{heading}"
+
+
+def test_every_client_with_a_snippet_is_on_the_users_page() -> None:
+    text = (DOCS / "start" / "user.md").read_text("utf-8")
+    assert [client for client in SNIPPETS if f"`{client}`" not in text] == []
+
+
 def test_the_dependencies_are_those_of_the_project_and_few() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     declared = [re.split(r"[<>=~! \[]", name)[0] for name in project["dependencies"]]
@@ -117,7 +204,9 @@ def test_every_link_within_the_documentation_leads_somewhere(page: Path) -> None
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_files_that_the_documentation_names_are_there(page: Path) -> None:
-    named = re.findall(r"`((?:gateway|tests|docs|policies)/[\w./-]*\w(?:/)?)`", page.read_text())
+    named = re.findall(
+        r"`((?:gateway|tests|docs|policies|deploy)/[\w./-]*\w(?:/)?)`", page.read_text()
+    )
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
