@@ -70,8 +70,12 @@ serve: install
 	  exec $(BIN)/venice-gateway serve --simulator; \
 	fi
 
+# Most tests wait for real processes, so more of them run at once than there are cores; those of one
+# file stay together and share what they started.
+TEST_AT_ONCE ?= 4
+
 test: dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_AT_ONCE) --dist loadfile $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check .
