@@ -281,3 +281,20 @@ async def test_a_refusal_that_cannot_be_kept_is_still_told(tmp_path: Path) -> No
         house.ledger.before["refuse"] = full
         with pytest.raises(GatewayError, match="does not fit your own budget"):
             await house.orders.submit(house.request())
+
+
+async def test_a_client_that_leaves_as_the_gate_opens_is_charged_nothing(house: OrderHouse) -> None:
+    request = house.request()
+
+    async def gate() -> None:
+        request.presence.leave()
+
+    house.venice.before_gate = gate
+    with pytest.raises(ClientGone):
+        await house.orders.submit(request)
+
+    async def is_released() -> bool:
+        return (await house.jobs())[0].state is State.RELEASED
+
+    await until(is_released)
+    assert house.venice.bought == 0

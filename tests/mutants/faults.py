@@ -101,7 +101,7 @@ FAULTS = (
         "            if before_sending is not None:\n                await before_sending()\n"
         "            left = deadline",
         "            left = deadline",
-        "tests/test_orders.py",
+        "tests/upstream/test_venice.py",
     ),
     Fault(
         "an answer that was delivered is still owed",
