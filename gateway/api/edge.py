@@ -6,6 +6,7 @@ Pure ASGI, so that streams and disconnects pass through untouched.
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
@@ -43,6 +44,9 @@ class Edge:
         self._metrics = metrics
         self._doors = doors
         self._access_log = access_log
+        # Request ids name, they do not protect: chance once, and then a number.
+        self._run = secrets.token_hex(4)
+        self._numbers = itertools.count()
         self._counted: dict[tuple[str, int], Any] = {}
         self._timed: dict[str, Any] = {}
 
@@ -51,7 +55,7 @@ class Edge:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = secrets.token_hex(8)
+        request_id = f"{self._run}{next(self._numbers):08x}"
         seen = _Seen(send, request_id)
         scope["path"] = _one_spelling(scope)
         scope["request_id"] = request_id
@@ -97,7 +101,8 @@ class Edge:
             self._timed.setdefault(door, self._metrics.request_seconds.labels(door))
         counted.inc()
         self._timed[door].observe(seconds)
-        if self._access_log and (door != "retrieve" or status >= 400):
+        # Polls are told apart by metrics: a line for each, or for each refused one, is a flood.
+        if self._access_log and (door != "retrieve" or status >= 500):
             _log.info(
                 "request",
                 door=door,

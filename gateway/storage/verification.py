@@ -24,6 +24,10 @@ _JOBS = (
     "sum(settled) AS settled FROM entries GROUP BY job) AS summed ON summed.job = jobs.id "
     "WHERE reserved_off <> 0 OR in_doubt_off <> 0 OR settled_off <> 0"
 )
+_STRAYS = (
+    "SELECT job, sum(abs(reserved) + abs(in_doubt) + abs(settled)) FROM entries "
+    "WHERE NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.id = entries.job) GROUP BY job"
+)
 # One scope's jobs in the order in which its balances ask for them, narrow and without a look-up:
 # the jobs themselves have no index by team, and rows of half a kilobyte.
 _SORT = (
@@ -62,6 +66,9 @@ def verify(connection: sqlite3.Connection) -> Verification:
     for job, *off in connection.execute(_JOBS):
         drift += sum(map(abs, off))
         problems.append(f"job {job} differs from its entries by {off} micro-dollars")
+    for job, amount in connection.execute(_STRAYS):
+        drift += amount
+        problems.append(f"there are entries of {job}, which is no job")
     for scope in Scope:
         who = SCOPE_COLUMNS.get(scope, f"'{ORGANIZATION_NAME}'")
         connection.execute(_SORT)

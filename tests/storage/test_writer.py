@@ -74,6 +74,17 @@ async def test_a_balance_that_is_gone_stops_the_spending(
     assert (await ledger.verify()).is_sound
 
 
+async def test_entries_of_no_job_do_not_add_up(ledger: SqliteLedger, tmp_path: Path) -> None:
+    damage(
+        tmp_path / "gateway.db",
+        "INSERT INTO entries (job, kind, at, reserved, in_doubt, settled) "
+        "VALUES ('nobody', 'reserve', 1, 85000, 0, 0)",
+    )
+    found = await ledger.verify()
+    assert not found.is_sound
+    assert found.drift == Money(85_000)
+
+
 async def test_one_that_fails_after_writing_harms_no_neighbour(tmp_path: Path) -> None:
     writer = _writer(tmp_path)
 
