@@ -34,7 +34,7 @@ _MAKE = (
 _ADD = (
     "UPDATE balances SET reserved = reserved + ?, in_doubt = in_doubt + ?, settled = settled + ? "
 )
-_MOVE = _ADD + "WHERE number = ?"
+_MOVE = _ADD + "WHERE number IN ({})"
 _MOVE_ALL = (
     _ADD + "WHERE scope = ? AND id = ? AND ends_at > ? AND starts_at <= ? "
     "AND (models = '*' OR ? GLOB models)"
@@ -168,25 +168,29 @@ class Balances:
     ) -> None:
         """Add a movement to every balance the job belongs to; `at` is the ledger's time."""
         amounts = (change.reserved.micros, change.in_doubt.micros, change.settled.micros)
-        by_number: list[tuple[int, ...]] = []
+        numbers: list[int] = []
         for scope, who in scopes:
             place = self._place(cursor, scope, who, at)
             self._touched.append((scope, who))
             moved = self._moved(cursor, place, created_at, model, amounts)
             if created_at >= place.horizon:
-                by_number += moved
+                numbers += moved
             else:
                 values = (*amounts, _TEXT[scope], who, created_at, created_at, model)
                 cursor.execute(_MOVE_ALL, values)
-        if by_number and cursor.executemany(_MOVE, by_number).rowcount != len(by_number):
+        if not numbers:
+            return
+        # All rows in one statement: between two the interpreter may be long away.
+        moving = cursor.execute(_MOVE.format(",".join("?" * len(numbers))), (*amounts, *numbers))
+        if moving.rowcount != len(numbers):
             raise LedgerBroken("a balance that was there is gone")
 
     def _moved(
         self, reader: Reader, place: _Place, created_at: int, model: str, amounts: Sums
-    ) -> list[tuple[int, ...]]:
-        """Move what is remembered; the amounts and the number of each row, to move it there too."""
+    ) -> list[int]:
+        """Move what is remembered; the numbers of its rows, to move them there too."""
         reserved, in_doubt, settled = amounts
-        moves: list[tuple[int, ...]] = []
+        numbers: list[int] = []
         for row in place.rows.values():
             if row.starts_at <= created_at < row.ends_at and (
                 row.models == ANY_MODEL or self._match(reader, model, row.models)
@@ -194,11 +198,11 @@ class Balances:
                 row.reserved += reserved
                 row.in_doubt += in_doubt
                 row.settled += settled
-                moves.append((reserved, in_doubt, settled, row.number))
+                numbers.append(row.number)
         for (_window, models), rolling in place.rolling.items():
             if self._match(reader, model, models):
                 rolling.move(created_at, amounts)
-        return moves
+        return numbers
 
     def differences(self, reader: Reader) -> list[str]:
         """Where the memory is not what the rows say."""

@@ -121,7 +121,6 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_by_queue_id ON jobs (queue_id) WHERE queue_id IS NOT NULL;
 CREATE INDEX jobs_by_time ON jobs (created_at);
 CREATE INDEX jobs_by_user ON jobs (user, created_at);
-CREATE INDEX jobs_by_key ON jobs (key_id, created_at);
 CREATE INDEX jobs_with_videos ON jobs (stored_at) WHERE state = 'stored';
 CREATE INDEX jobs_with_copies ON jobs (ended_at) WHERE copy_gone = 0 AND ended_at IS NOT NULL;
 CREATE INDEX jobs_owed ON jobs (key_id, body_digest) WHERE answer_owed = 1;
