@@ -68,6 +68,20 @@ FAULTS = (
         "tests/core/test_job.py",
     ),
     Fault(
+        "a job moves from wherever it is",
+        "gateway/storage/transactions.py",
+        'WHERE id = ? AND state = ? AND holding = ?",\n            [*values, *guard],',
+        'WHERE id = ?",\n            [*values, guard[0]],',
+        "tests/storage/test_writer.py",
+    ),
+    Fault(
+        "the temporary file is in the video's place",
+        "gateway/storage/video_files.py",
+        "        self._path.rename(final)",
+        "        pass",
+        "tests/storage/test_videos_disk.py",
+    ),
+    Fault(
         "doubt is released",
         "gateway/core/job.py",
         "State.IN_DOUBT: Due.DOUBT,",

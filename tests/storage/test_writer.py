@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gateway.core.budget import Limit, Scope
-from gateway.core.job import Event
+from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.ports import LedgerBroken, LedgerFull, Reserved, User
-from gateway.storage import ledger_sqlite
+from gateway.storage import ledger_sqlite, transactions
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.writer import Writer, connect
 from tests.storage.conftest import NOON
@@ -72,6 +72,18 @@ async def test_a_balance_that_is_gone_stops_the_spending(
     held = await ledger.reserve(an_order(3, limits=[LIMIT]), NOON)
     assert isinstance(held, Reserved), "it was read again, and made again from the jobs"
     assert (await ledger.verify()).is_sound
+
+
+async def test_a_job_that_moved_since_it_was_read_is_not_moved_again(ledger: SqliteLedger) -> None:
+    held = await ledger.reserve(an_order(1, limits=[LIMIT]), NOON)
+    assert isinstance(held, Reserved)
+    released = await ledger.advance(held.job.id, Event.GIVE_UP, NOON)
+    stale = {"state": State.SENDING}
+    with pytest.raises(LedgerBroken, match="no longer reserved"):
+        await ledger._writer.run(
+            lambda connection: transactions._guarded_update(connection, held.job, stale)
+        )
+    assert await ledger.job(held.job.id) == released
 
 
 async def test_entries_of_no_job_do_not_add_up(ledger: SqliteLedger, tmp_path: Path) -> None:
