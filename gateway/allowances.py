@@ -11,7 +11,8 @@ import structlog
 from gateway.core.errors import RateLimited, RateStanding
 from gateway.core.policy import Policy, Rulebook
 from gateway.core.quota import MinuteCounter
-from gateway.ports import Caller, Clock
+from gateway.ports import Clock
+from gateway.records import Caller
 
 COUNTERS_MAX = 20_000
 """Users and kinds remembered; beyond it the oldest go, and their minute begins anew."""

@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 
 from gateway.core.job import ACTIVE_STATES, State
-from gateway.ports import Job
+from gateway.records import Job
 
 ENDED_JOBS_MAX = 20_000
 """About 40 MB: the jobs of days at the key's full rate."""

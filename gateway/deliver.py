@@ -21,7 +21,6 @@ from gateway.ports import (
     BodyCut,
     BodyLost,
     Clock,
-    Job,
     Ledger,
     LinkRefused,
     OpenVideo,
@@ -31,6 +30,7 @@ from gateway.ports import (
     VideoReply,
     VideoStore,
 )
+from gateway.records import Job
 
 BAD_BODIES_MAX = 3
 """Whole-looking answers that were no whole video: after the third it is undeliverable."""

@@ -20,8 +20,9 @@ from gateway.core.pricing import JobFacts, job_facts, reference_urls
 from gateway.core.validation import check_queue_body
 from gateway.core.variants import cheapest_changes
 from gateway.policies import LoadedRules
-from gateway.ports import Caller, Clock, Ledger
+from gateway.ports import Clock, Ledger
 from gateway.quotes import QuoteBook, Quoted
+from gateway.records import Caller
 
 CHEAPER_SECONDS = 5.0
 """How long a refusal waits for the price of a cheaper form: a courtesy, not the answer."""

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 
 from gateway.core.errors import NotAuthenticated
 from gateway.core.keys import KEY_CHARACTERS_MAX, digest
-from gateway.ports import AdminKey, Caller, Clock, Key, Ledger, Role, User
+from gateway.ports import Clock, Ledger
+from gateway.records import AdminKey, Caller, Key, Role, User
 
 _UNKNOWN = (
     "This key opens nothing here. Use a key of this gateway (vgw_…) as "

@@ -15,7 +15,8 @@ import structlog
 from gateway.book import JobBook
 from gateway.core.errors import GatewayError
 from gateway.core.job import Event, IllegalEvent
-from gateway.ports import AlreadyThere, Clock, Job, Ledger
+from gateway.ports import AlreadyThere, Clock, Ledger
+from gateway.records import Job
 from gateway.spending import Spending
 
 T = TypeVar("T")

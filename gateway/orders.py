@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from gateway.core.keys import digest
-from gateway.ports import Caller, Job
+from gateway.records import Caller, Job
 
 
 class ClientGone(Exception):

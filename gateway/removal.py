@@ -10,16 +10,8 @@ from gateway.book import JobBook
 from gateway.core.answers import LINK_MS
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.metrics import Metrics
-from gateway.ports import (
-    SPENDING_WAITS,
-    Clock,
-    Job,
-    Ledger,
-    LinkRefused,
-    StoreFailure,
-    Upstream,
-    VideoStore,
-)
+from gateway.ports import Clock, Ledger, LinkRefused, StoreFailure, Upstream, VideoStore
+from gateway.records import SPENDING_WAITS, Job
 
 NOT_THERE = frozenset({400, 404, 410})
 """Venice's words for having no such video, which is what is wanted."""

@@ -36,26 +36,14 @@ from gateway.estimate import Estimate, Estimator
 from gateway.metrics import Metrics
 from gateway.moves import Moves
 from gateway.orders import ClientGone, Flight, QueueRequest
-from gateway.ports import (
-    AlreadyThere,
-    Caller,
-    Clock,
-    Job,
-    Ledger,
-    LedgerFailure,
-    NoPlace,
-    Order,
-    Overrun,
-    Reply,
-    Reserved,
-    Upstream,
-)
+from gateway.ports import AlreadyThere, Clock, Ledger, LedgerFailure, NoPlace, Reply, Upstream
 from gateway.quotes import (
     BUSY,
     organization_broke,
     retry_after,
     upstream_auth,
 )
+from gateway.records import Caller, Job, Order, Overrun, Reserved
 from gateway.spending import Spending
 
 JOB_ID_CHARACTERS = 22

@@ -13,17 +13,8 @@ import structlog
 
 from gateway.core.errors import Draining, SpendingStopped, StorageFull
 from gateway.metrics import Metrics
-from gateway.ports import (
-    RESTORED,
-    SPENDING_WAITS,
-    Clock,
-    Ledger,
-    LedgerBroken,
-    LedgerFailure,
-    LedgerFull,
-    StoreFailure,
-    Verification,
-)
+from gateway.ports import Clock, Ledger, LedgerBroken, LedgerFailure, LedgerFull, StoreFailure
+from gateway.records import RESTORED, SPENDING_WAITS, Verification
 
 T = TypeVar("T")
 ROOM_CHECKED_EVERY = 1.0

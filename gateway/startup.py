@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from gateway.moments import rfc3339
-from gateway.ports import RUNNING, Clock, Job, Ledger, StoreFailure, VideoStore
+from gateway.ports import Clock, Ledger, StoreFailure, VideoStore
+from gateway.records import RUNNING, Job
 from gateway.spending import Spending
 
 ENTRIES_ALWAYS_VERIFIED_MAX = 400_000

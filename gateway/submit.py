@@ -23,7 +23,8 @@ from gateway.core.errors import (
 )
 from gateway.core.job import IllegalEvent, State
 from gateway.orders import ClientGone, Flight, Presence, QueueAnswer, QueueRequest
-from gateway.ports import Clock, Job, Ledger
+from gateway.ports import Clock, Ledger
+from gateway.records import Job
 from gateway.sending import Sending
 
 TWIN_MS = 10 * 60_000

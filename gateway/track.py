@@ -13,7 +13,8 @@ from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.retry import FAILED_OUTCOMES
 from gateway.deliver import Deliveries, Tried
 from gateway.metrics import Metrics
-from gateway.ports import Clock, Job, Ledger, NoPlace, Reply, Upstream, VideoReply
+from gateway.ports import Clock, Ledger, NoPlace, Reply, Upstream, VideoReply
+from gateway.records import Job
 
 ALL = 1_000_000
 """Open jobs at a start; at the key's full rate this many take seventeen days."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from gateway.core.keys import digest
-from gateway.ports import Key, User
+from gateway.records import Key, User
 from gateway.secret_files import new_key
 from gateway.storage.ledger_sqlite import SqliteLedger
 from tests.generous_rules import GENEROUS, with_rules

@@ -22,8 +22,9 @@ from gateway.metrics import Metrics
 from gateway.moments import SystemClock
 from gateway.orders import Presence, QueueRequest, body_digest
 from gateway.policies import LoadedRules
-from gateway.ports import Caller, Job, Key, Ledger, Reply, Upstream, User
+from gateway.ports import Ledger, Reply, Upstream
 from gateway.quotes import QuoteBook
+from gateway.records import Caller, Job, Key, User
 from gateway.sending import Sending
 from gateway.spending import Spending
 from gateway.storage.ledger_sqlite import SqliteLedger

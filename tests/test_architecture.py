@@ -24,6 +24,7 @@ VERBS_FLOOR = 3
 FLOORS = {
     "gateway.core": 1,
     "gateway.ports": 2,
+    "gateway.records": 2,
     "gateway.settings": 2,
     "gateway.setting_values": 2,
     "gateway.policies": 2,

@@ -14,7 +14,8 @@ import pytest
 
 from gateway.core.job import Event, State
 from gateway.core.retry import Outcome
-from gateway.ports import SPENDING_WAITS, Job, LinkRefused, Reply, StoreFailure
+from gateway.ports import LinkRefused, Reply, StoreFailure
+from gateway.records import SPENDING_WAITS, Job
 from tests.video_house import DAY_MS, LINK, VideoHouse, failing, video, video_house
 
 

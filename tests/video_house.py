@@ -19,21 +19,8 @@ from gateway.core.money import Money
 from gateway.core.retry import Outcome
 from gateway.deliver import Deliveries
 from gateway.metrics import Metrics
-from gateway.ports import (
-    Caller,
-    Job,
-    Key,
-    Ledger,
-    OpenVideo,
-    Order,
-    Reply,
-    Reserved,
-    StoredVideo,
-    Upstream,
-    User,
-    VideoReply,
-    VideoStore,
-)
+from gateway.ports import Ledger, OpenVideo, Reply, StoredVideo, Upstream, VideoReply, VideoStore
+from gateway.records import Caller, Job, Key, Order, Reserved, User
 from gateway.removal import Removal
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.track import Tracking

@@ -8,7 +8,8 @@ from gateway.administer.office import Office
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.keys import digest
 from gateway.keyring import ROOT
-from gateway.ports import AdminKey, AlreadyThere, Role, Unknown
+from gateway.ports import AlreadyThere, Unknown
+from gateway.records import AdminKey, Role
 from gateway.secret_files import new_key
 
 

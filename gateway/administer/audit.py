@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.administer.office import Office
-from gateway.ports import AuditRow
+from gateway.records import AuditRow
 
 
 async def page(office: Office, before: int | None, limit: int) -> tuple[list[AuditRow], int | None]:

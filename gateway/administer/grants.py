@@ -10,7 +10,8 @@ from gateway.core.errors import InvalidRequest, Issue, NotFound
 from gateway.core.keys import ID_CHARACTERS, random_text
 from gateway.core.money import ZERO, Money
 from gateway.core.policy import ORGANIZATION_NAME
-from gateway.ports import Grant, Unknown
+from gateway.ports import Unknown
+from gateway.records import Grant
 
 
 async def add_grant(

@@ -6,7 +6,7 @@ from gateway.administer.office import Office
 from gateway.core.answers import is_id
 from gateway.core.errors import Conflict, NotFound
 from gateway.core.job import Event, IllegalEvent, State
-from gateway.ports import Job
+from gateway.records import Job
 
 
 async def find_job(office: Office, any_id: str) -> Job:

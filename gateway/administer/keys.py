@@ -9,7 +9,7 @@ from gateway.core.budget import is_window
 from gateway.core.errors import Conflict, InvalidRequest, Issue
 from gateway.core.keys import digest
 from gateway.core.money import Money
-from gateway.ports import Key
+from gateway.records import Key
 from gateway.secret_files import new_key
 
 

@@ -17,7 +17,8 @@ from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.moments import read_moment
 from gateway.policies import BadPolicy, LoadedRules
-from gateway.ports import Clock, Key, Ledger, User, VideoStore
+from gateway.ports import Clock, Ledger, VideoStore
+from gateway.records import Key, User
 from gateway.spending import Spending
 
 NAMES_LISTED_MAX = 20

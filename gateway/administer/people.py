@@ -9,7 +9,8 @@ from gateway.administer.office import Office
 from gateway.core.budget import Limit, Scope, Standing
 from gateway.core.errors import Conflict
 from gateway.core.policy import Team
-from gateway.ports import AlreadyThere, Caller, Key, User
+from gateway.ports import AlreadyThere
+from gateway.records import Caller, Key, User
 
 
 async def add_user(

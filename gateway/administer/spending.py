@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.administer.office import Office
-from gateway.ports import Verification
+from gateway.records import Verification
 
 
 async def stop(office: Office, actor: str, why: str) -> None:

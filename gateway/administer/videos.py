@@ -14,7 +14,8 @@ from gateway.administer.jobs import find_job
 from gateway.administer.office import Office
 from gateway.core.errors import Conflict
 from gateway.core.job import Event, IllegalEvent, State
-from gateway.ports import Job, StoredVideo, StoreFailure
+from gateway.ports import StoredVideo, StoreFailure
+from gateway.records import Job
 
 PAGE = 500
 PURGEABLE = (State.STORED, State.EVICTED)

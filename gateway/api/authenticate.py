@@ -6,7 +6,7 @@ from starlette.requests import Request
 
 from gateway.api.services import services_of
 from gateway.core.errors import InvalidRequest, Issue, NotAuthenticated
-from gateway.ports import Caller
+from gateway.records import Caller
 
 _HOW = "Send the header Authorization: Bearer vgw_… with a key of this gateway."
 

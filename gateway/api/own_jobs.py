@@ -7,7 +7,7 @@ from typing import Any
 from gateway.api.services import Services
 from gateway.core.answers import is_id
 from gateway.core.errors import InvalidRequest, Issue, MediaNotFound
-from gateway.ports import Caller, Job
+from gateway.records import Caller, Job
 
 
 async def own_job(services: Services, caller: Caller, any_id: Any) -> Job:

@@ -1,4 +1,4 @@
-"""What the doors are handed: the verbs and the memory behind them, picked by `app.py`."""
+"""What the doors are handed: the verbs and the memory behind them, picked by `app/`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from gateway.health import Health
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.policies import LoadedRules
-from gateway.ports import Clock, Job, Ledger
+from gateway.ports import Clock, Ledger
 from gateway.quotes import QuoteBook
+from gateway.records import Job
 from gateway.removal import Removal
 from gateway.spending import Spending
 from gateway.submit import Orders

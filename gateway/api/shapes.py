@@ -12,7 +12,7 @@ from gateway.core.budget import Standing
 from gateway.core.money import ZERO, Money
 from gateway.core.policy import Team
 from gateway.moments import rfc3339
-from gateway.ports import EntryRow, Grant, Job, Key, Refusal, Spend, User
+from gateway.records import EntryRow, Grant, Job, Key, Refusal, Spend, User
 
 Shape = dict[str, Any]
 

@@ -12,7 +12,8 @@ from gateway.api.files import VideoResponse
 from gateway.api.services import Services
 from gateway.core.errors import MediaNotFound, OutcomeUnknown, StorageFull, UpstreamInvalid
 from gateway.core.job import State
-from gateway.ports import Job, StoreFailure
+from gateway.ports import StoreFailure
+from gateway.records import Job
 
 _DOUBTED = frozenset({State.IN_DOUBT, State.SETTLED_IN_DOUBT})
 _WORKING = frozenset({State.PROCESSING, State.FETCHING})

@@ -36,7 +36,8 @@ def restore(file: File, as_json: AsJson = False) -> None:
     """Put a backup in the database's place, which is kept; spending then waits for a decision."""
     from gateway.app import upkeep
     from gateway.moments import SystemClock, rfc3339
-    from gateway.ports import RESTORED, DatabaseLocked, DatabaseRefused
+    from gateway.ports import DatabaseLocked, DatabaseRefused
+    from gateway.records import RESTORED
 
     now = SystemClock().now()
     waits = f"{RESTORED}{rfc3339(now)}"

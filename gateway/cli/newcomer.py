@@ -6,7 +6,8 @@ from pathlib import Path
 
 from gateway.app import Gateway
 from gateway.core.keys import digest, parse
-from gateway.ports import AlreadyThere, Key, User
+from gateway.ports import AlreadyThere
+from gateway.records import Key, User
 from gateway.secret_files import new_key, read_or_make
 
 NEWCOMER = "newcomer"

@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.core.job import Event, State
-from gateway.ports import SPENDING_WAITS, DatabaseRefused
+from gateway.ports import DatabaseRefused
+from gateway.records import SPENDING_WAITS
 from gateway.storage import checks
 from gateway.storage.checks import Inventory
 from gateway.storage.marks import set_mark

@@ -8,7 +8,8 @@ from typing import Any
 
 from gateway.core.budget import Scope
 from gateway.core.money import Money
-from gateway.ports import Grant, Unknown
+from gateway.ports import Unknown
+from gateway.records import Grant
 
 _COLUMNS = "id, scope, scope_id, window, amount, until, why, actor, created_at, revoked_at"
 SELECT = f"SELECT {_COLUMNS} FROM grants ORDER BY created_at DESC, id"

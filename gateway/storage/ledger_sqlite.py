@@ -23,17 +23,14 @@ from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.core.pacing import CallClass
 from gateway.core.retention import KeepRules
-from gateway.ports import (
+from gateway.ports import AlreadyThere, DatabaseRefused, LedgerBroken, LedgerFailure, Unknown
+from gateway.records import (
     AdminKey,
-    AlreadyThere,
     AuditRow,
-    DatabaseRefused,
     EntryRow,
     Grant,
     Job,
     Key,
-    LedgerBroken,
-    LedgerFailure,
     Order,
     Overrun,
     RecordedCall,
@@ -41,12 +38,12 @@ from gateway.ports import (
     Reserved,
     Spend,
     Totals,
-    Unknown,
     User,
     Verification,
     VideoTotals,
 )
 from gateway.storage import grants, marks, rows, spending, transactions
+from gateway.storage.access import Access
 from gateway.storage.database import FileLock, prepare, read_only
 from gateway.storage.migrate import Step
 from gateway.storage.verification import verify
@@ -76,17 +73,13 @@ class SqliteLedger:
         self,
         path: Path,
         lock: FileLock,
-        writer: Writer,
+        access: Access,
         money: transactions.Transactions,
-        *readers: aiosqlite.Connection,
     ) -> None:
         self._path = path
         self._lock = lock
-        self._writer = writer
+        self.access = access
         self._money = money
-        # One for what is asked on the way of a request (a job, a twin), one for what may read
-        # much, so that nobody on the way waits behind it.
-        self._reader, self._scanner = readers
         self._calls_recorded = 0
 
     @classmethod
@@ -113,7 +106,7 @@ class SqliteLedger:
             readers = [await aiosqlite.connect(read_only(path), uri=True) for _ in range(2)]
             money = transactions.Transactions(connection)
             writer = Writer(connection, observe_commit, observe_broken, money.balances)
-            return cls(path, lock, writer, money, *readers)
+            return cls(path, lock, Access(writer, *readers), money)
         except sqlite3.Error as error:
             lock.release()
             raise DatabaseRefused(f"{path} cannot be used as a database: {error}") from error
@@ -127,24 +120,8 @@ class SqliteLedger:
 
     async def close(self) -> None:
         """Readers first, then the writer with its last checkpoint, then the lock."""
-        await self._reader.close()
-        await self._scanner.close()
-        await asyncio.to_thread(self._writer.close)
+        await self.access.close()
         self._lock.release()
-
-    async def _rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
-        return await self._read(self._reader, sql, values)
-
-    async def _scan(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
-        return await self._read(self._scanner, sql, values)
-
-    async def _read(
-        self, reader: aiosqlite.Connection, sql: str, values: Iterable[Any]
-    ) -> list[Any]:
-        try:
-            return list(await reader.execute_fetchall(sql, tuple(values)))
-        except sqlite3.Error as error:
-            raise LedgerFailure(f"the database could not be read: {error}") from error
 
     # people
 
@@ -155,7 +132,7 @@ class SqliteLedger:
         def work(connection: sqlite3.Connection) -> None:
             _insert(connection, "users", values, f"there is a user {user.name} already")
 
-        await self._writer.run(work)
+        await self.access.run(work)
 
     async def change_user(self, name: str, changes: Mapping[str, Any]) -> User:
         """Change a user's team, policy, email or disabling; money stays where it is."""
@@ -168,11 +145,11 @@ class SqliteLedger:
                 raise Unknown(f"there is no user {name}")
             return rows.user_of(found)
 
-        return await self._writer.run(work)
+        return await self.access.run(work)
 
     async def users(self) -> list[User]:
         """All users, by name."""
-        found = await self._rows(f"SELECT {rows.USER_COLUMNS} FROM users ORDER BY name")
+        found = await self.access.rows(f"SELECT {rows.USER_COLUMNS} FROM users ORDER BY name")
         return [rows.user_of(row) for row in found]
 
     async def add_key(self, key: Key) -> None:
@@ -183,7 +160,7 @@ class SqliteLedger:
                 raise Unknown(f"there is no user {key.user}")
             _insert(connection, "keys", rows.key_row(key), "there is such a key already")
 
-        await self._writer.run(work)
+        await self.access.run(work)
 
     async def change_key(self, key_id: str, changes: Mapping[str, Any]) -> Key:
         """Change what may change of a key, its revocation above all."""
@@ -196,16 +173,18 @@ class SqliteLedger:
                 raise Unknown(f"there is no key {key_id}")
             return rows.key_of(found)
 
-        return await self._writer.run(work)
+        return await self.access.run(work)
 
     async def keys(self) -> list[Key]:
         """All keys, oldest first, revoked ones too."""
-        found = await self._rows(f"SELECT {rows.KEY_COLUMNS} FROM keys ORDER BY created_at, id")
+        found = await self.access.rows(
+            f"SELECT {rows.KEY_COLUMNS} FROM keys ORDER BY created_at, id"
+        )
         return [rows.key_of(row) for row in found]
 
     async def admin_keys(self) -> list[AdminKey]:
         """All administrators' keys, by name, revoked ones too."""
-        found = await self._rows(f"{marks.SELECT_ADMIN_KEY} ORDER BY name")
+        found = await self.access.rows(f"{marks.SELECT_ADMIN_KEY} ORDER BY name")
         return [marks.admin_key_of(row) for row in found]
 
     async def add_admin_key(self, key: AdminKey) -> None:
@@ -215,33 +194,33 @@ class SqliteLedger:
         def work(connection: sqlite3.Connection) -> None:
             _insert(connection, "admin_keys", values, f"there is an admin key {key.name} already")
 
-        await self._writer.run(work)
+        await self.access.run(work)
 
     async def revoke_admin_key(self, name: str, at: int) -> AdminKey:
         """See `ports.Ledger.revoke_admin_key`."""
-        return await self._writer.run(
+        return await self.access.run(
             lambda connection: marks.revoke_admin_key(connection, name, at)
         )
 
     async def add_grant(self, grant: Grant) -> None:
         """Raise a limit."""
-        await self._writer.run(lambda connection: self._money.add_grant(connection, grant))
+        await self.access.run(lambda connection: self._money.add_grant(connection, grant))
 
     async def revoke_grant(self, grant_id: str, at: int) -> Grant:
         """See `ports.Ledger.revoke_grant`."""
-        return await self._writer.run(
+        return await self.access.run(
             lambda connection: self._money.revoke_grant(connection, grant_id, at)
         )
 
     async def grants(self) -> list[Grant]:
         """All grants, newest first, ended ones too."""
-        return [grants.grant_of(row) for row in await self._rows(grants.SELECT)]
+        return [grants.grant_of(row) for row in await self.access.rows(grants.SELECT)]
 
     # money
 
     async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
         """See `ports.Ledger.reserve`."""
-        return await self._writer.run(lambda connection: self._money.reserve(connection, order, at))
+        return await self.access.run(lambda connection: self._money.reserve(connection, order, at))
 
     async def advance(
         self,
@@ -255,7 +234,7 @@ class SqliteLedger:
         settle_as: Money | None = None,
     ) -> Job:
         """See `ports.Ledger.advance`."""
-        return await self._writer.run(
+        return await self.access.run(
             lambda connection: self._money.advance(
                 connection,
                 job_id,
@@ -270,7 +249,7 @@ class SqliteLedger:
 
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:
         """See `ports.Ledger.note`."""
-        return await self._writer.run(
+        return await self.access.run(
             lambda connection: transactions.note(connection, job_id, facts)
         )
 
@@ -282,17 +261,17 @@ class SqliteLedger:
         def work(connection: sqlite3.Connection) -> list[Standing]:
             return self._money.standings(connection, limits, calendar, at)
 
-        return await self._writer.run(work)
+        return await self.access.run(work)
 
     async def spend(
         self, by: str, since: int | None, until: int | None, user: str | None = None
     ) -> list[Spend]:
         """Who spent what, the largest first; of one user only, if named."""
-        return await spending.spend(self._scanner, by, since, until, user)
+        return await spending.spend(self.access.scanner, by, since, until, user)
 
     async def totals(self) -> Totals:
         """The sums that metrics show, all of one moment."""
-        return await spending.totals(self._scanner)
+        return await spending.totals(self.access.scanner)
 
     async def verify(self) -> Verification:
         """Re-derive all amounts and balances, at one moment and beside the writer.
@@ -300,17 +279,17 @@ class SqliteLedger:
         Only the comparison with what the writer remembers, a short one, is its own work.
         """
         found = await asyncio.to_thread(_verified, self._path)
-        others = await self._writer.run(self._money.balances.differences)
+        others = await self.access.run(self._money.balances.differences)
         return replace(found, problems=(*found.problems, *others))
 
     async def entry_count(self) -> int:
         """How many entries there are: ids have no gaps, for none is ever deleted."""
-        return int((await self._rows("SELECT coalesce(max(id), 0) FROM entries"))[0][0])
+        return int((await self.access.rows("SELECT coalesce(max(id), 0) FROM entries"))[0][0])
 
     async def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
         """Every entry with a greater id, oldest first, a page at a time."""
         last = after
-        while page := await self._scan(
+        while page := await self.access.scan(
             f"{rows.SELECT_ENTRY} WHERE id > ? ORDER BY id LIMIT ?", (last, ENTRIES_PAGE)
         ):
             for row in page:
@@ -319,14 +298,14 @@ class SqliteLedger:
 
     async def entries_of(self, job_id: str) -> list[EntryRow]:
         """A job's entries, oldest first."""
-        found = await self._rows(f"{rows.SELECT_ENTRY} WHERE job = ? ORDER BY id", (job_id,))
+        found = await self.access.rows(f"{rows.SELECT_ENTRY} WHERE job = ? ORDER BY id", (job_id,))
         return [rows.entry_of(row) for row in found]
 
     # jobs
 
     async def job(self, id_or_queue_id: str) -> Job | None:
         """A job by its own id or by Venice's."""
-        found = await self._rows(
+        found = await self.access.rows(
             f"{rows.SELECT_JOB} WHERE id = ? OR queue_id = ?", (id_or_queue_id, id_or_queue_id)
         )
         return rows.job_of(found[0]) if found else None
@@ -350,14 +329,14 @@ class SqliteLedger:
             clauses.append(("number < (SELECT number FROM jobs WHERE id = ?)", [before]))
         where = " WHERE " + " AND ".join(c for c, _ in clauses) if clauses else ""
         values = [value for _, more in clauses for value in more]
-        found = await self._scan(
+        found = await self.access.scan(
             f"{rows.SELECT_JOB}{where} ORDER BY number DESC LIMIT ?", [*values, limit]
         )
         return [rows.job_of(row) for row in found]
 
     async def twins(self, key_id: str, body_digest: str, since: int) -> list[Job]:
         """See `ports.Ledger.twins`."""
-        found = await self._rows(
+        found = await self.access.rows(
             f"{rows.SELECT_JOB} WHERE key_id = ? AND body_digest = ? AND answer_owed = 1 "
             "AND (created_at >= ? OR state = 'in_doubt') ORDER BY number DESC",
             (key_id, body_digest, since),
@@ -366,7 +345,7 @@ class SqliteLedger:
 
     async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None:
         """The job bound to an Idempotency-Key."""
-        found = await self._rows(
+        found = await self.access.rows(
             f"{rows.SELECT_JOB} WHERE user = ? AND idempotency_key = ? AND created_at > ?",
             (user, idempotency_key, since),
         )
@@ -374,7 +353,7 @@ class SqliteLedger:
 
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
         """Stored jobs whose time has come, the longest stored first."""
-        found = await self._scan(
+        found = await self.access.scan(
             f"{rows.SELECT_JOB} WHERE state = 'stored' AND ("
             "(delivered_at IS NULL AND stored_at <= ?) OR max(stored_at, delivered_at) <= ? "
             "OR (? AND (completed_at IS NOT NULL OR (delete_wanted AND delivered_at <= ?)))) "
@@ -391,15 +370,17 @@ class SqliteLedger:
 
     async def stored_ids(self) -> list[str]:
         """The ids of all jobs whose video is stored."""
-        return [row[0] for row in await self._scan("SELECT id FROM jobs WHERE state = 'stored'")]
+        return [
+            row[0] for row in await self.access.scan("SELECT id FROM jobs WHERE state = 'stored'")
+        ]
 
     async def video_totals(self) -> VideoTotals:
         """How many videos are stored, and how many of them nobody has yet."""
-        return marks.video_totals_of((await self._scan(marks.SELECT_VIDEO_TOTALS))[0])
+        return marks.video_totals_of((await self.access.scan(marks.SELECT_VIDEO_TOTALS))[0])
 
     async def copies(self, resting: Collection[str] = ()) -> list[Job]:
         """Jobs whose copy at Venice is needed no more and not gone yet, the oldest first."""
-        found = await self._scan(
+        found = await self.access.scan(
             f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL "
             "AND state IN ('stored', 'purged', 'evicted') "
             "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY ended_at LIMIT ?",
@@ -423,11 +404,11 @@ class SqliteLedger:
                 old = call.at - GATE_CALLS_KEPT_MS
                 connection.execute("DELETE FROM gate_calls WHERE at < ?", (old,))
 
-        await self._writer.run(work)
+        await self.access.run(work)
 
     async def recorded_calls(self, since: int) -> list[RecordedCall]:
         """Upstream calls from a moment on, oldest first."""
-        found = await self._rows(
+        found = await self.access.rows(
             "SELECT class, user, at, failed_at FROM gate_calls WHERE at >= ? ORDER BY at", (since,)
         )
         return [RecordedCall(CallClass(row[0]), *row[1:]) for row in found]
@@ -456,13 +437,13 @@ class SqliteLedger:
             connection.execute(_PRUNE_REFUSALS, (user, user, REFUSALS_OF_A_USER_MAX))
 
         try:
-            await self._writer.run(work)
+            await self.access.run(work)
         except LedgerFailure as error:
             _log.warning("refusal.not_kept", user=user, code=code, error=str(error))
 
     async def refusals(self, user: str, before: int | None, limit: int) -> list[Refusal]:
         """A user's refusals, newest first, a page at a time."""
-        found = await self._scan(
+        found = await self.access.scan(
             f"{rows.SELECT_REFUSAL} WHERE user = ? AND number < ? ORDER BY number DESC LIMIT ?",
             (user, 2**62 if before is None else before, limit),
         )
@@ -471,7 +452,7 @@ class SqliteLedger:
     async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None:
         """Keep an administrative act."""
         values = (at, actor, act, target, detail)
-        await self._writer.run(
+        await self.access.run(
             lambda connection: connection.execute(
                 "INSERT INTO audit (at, actor, act, target, detail) VALUES (?, ?, ?, ?, ?)", values
             )
@@ -479,7 +460,7 @@ class SqliteLedger:
 
     async def audits(self, before: int | None, limit: int) -> list[AuditRow]:
         """What administration did, newest first, a page at a time."""
-        found = await self._scan(
+        found = await self.access.scan(
             f"{marks.SELECT_AUDIT} WHERE number < ? ORDER BY number DESC LIMIT ?",
             (2**62 if before is None else before, limit),
         )
@@ -487,12 +468,12 @@ class SqliteLedger:
 
     async def mark(self, name: str) -> str | None:
         """What is remembered of the database itself under a name."""
-        found = await self._rows("SELECT value FROM meta WHERE name = ?", (name,))
+        found = await self.access.rows("SELECT value FROM meta WHERE name = ?", (name,))
         return found[0][0] if found else None
 
     async def set_mark(self, name: str, value: str | None) -> None:
         """Remember a text under a name, or forget it."""
-        await self._writer.run(lambda connection: marks.set_mark(connection, name, value))
+        await self.access.run(lambda connection: marks.set_mark(connection, name, value))
 
 
 def _verified(path: Path) -> Verification:

@@ -6,7 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.ports import AdminKey, AuditRow, Unknown, VideoTotals
+from gateway.ports import Unknown
+from gateway.records import AdminKey, AuditRow, VideoTotals
 
 SELECT_ADMIN_KEY = "SELECT id, name, role, digest, created_at, revoked_at FROM admin_keys"
 SELECT_AUDIT = "SELECT number, at, actor, act, target, detail FROM audit"

@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.core.job import Entry, Holding, State
 from gateway.core.money import Money
-from gateway.ports import EntryRow, Job, Key, Refusal, User
+from gateway.records import EntryRow, Job, Key, Refusal, User
 
 JOB_COLUMNS = tuple(field.name for field in fields(Job))
 JOB_FACTS = frozenset(JOB_COLUMNS) - {

@@ -9,7 +9,7 @@ import aiosqlite
 
 from gateway.core.job import State
 from gateway.core.money import Money
-from gateway.ports import Spend, Totals
+from gateway.records import Spend, Totals
 
 SPEND_BY = ("user", "team", "key", "model", "tag", "day")
 

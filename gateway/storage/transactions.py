@@ -15,16 +15,8 @@ from gateway.core.budget import Calendar, Limit, Span, Standing, least_left, ove
 from gateway.core.job import Entry, Event, Holding, State, next_state
 from gateway.core.money import Money
 from gateway.core.movement import Amounts, Movement, movement
-from gateway.ports import (
-    AlreadyThere,
-    Grant,
-    Job,
-    LedgerBroken,
-    Order,
-    Overrun,
-    Reserved,
-    Unknown,
-)
+from gateway.ports import AlreadyThere, LedgerBroken, Unknown
+from gateway.records import Grant, Job, Order, Overrun, Reserved
 from gateway.storage import grants, rows
 from gateway.storage.balances import Balances, scopes_of
 from gateway.storage.sums import Spans

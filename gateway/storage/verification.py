@@ -10,7 +10,7 @@ import sqlite3
 from gateway.core.budget import Scope
 from gateway.core.money import Money
 from gateway.core.policy import ORGANIZATION_NAME
-from gateway.ports import Verification
+from gateway.records import Verification
 from gateway.storage.sums import SCOPE_COLUMNS
 
 PROBLEMS_SHOWN_MAX = 100

@@ -23,7 +23,8 @@ from gateway.core.pacing import (
     class_of,
 )
 from gateway.core.retry import FAILED_OUTCOMES, Endpoint, Outcome
-from gateway.ports import Clock, LedgerFailure, NoPlace, RecordedCall
+from gateway.ports import Clock, LedgerFailure, NoPlace
+from gateway.records import RecordedCall
 from gateway.upstream.limits import ClientLimits
 
 RECALL_MS = int((ClientLimits().queue_seconds + FAILURE_SECONDS) * 1000)

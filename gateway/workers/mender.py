@@ -11,7 +11,8 @@ import structlog
 
 from gateway.book import JobBook
 from gateway.core.job import Event, IllegalEvent, State
-from gateway.ports import Clock, Job, Ledger, LedgerFailure
+from gateway.ports import Clock, Ledger, LedgerFailure
+from gateway.records import Job
 
 IDLE_SECONDS = 5.0
 """An order or a look that begins or ends is between two steps for less than this."""

@@ -14,7 +14,8 @@ from gateway.core.cadence import gap_after
 from gateway.core.errors import Draining
 from gateway.core.policy import VideoRules
 from gateway.core.retention import KeepRules
-from gateway.ports import Clock, Job, Ledger, LedgerFailure, NoPlace
+from gateway.ports import Clock, Ledger, LedgerFailure, NoPlace
+from gateway.records import Job
 from gateway.removal import Removal
 
 COPY_RETRY_SECONDS = 30.0

@@ -15,7 +15,8 @@ import structlog
 from gateway.core.cadence import LOOKS_PER_MINUTE_MAX, Load, next_look
 from gateway.core.errors import Draining
 from gateway.core.job import State
-from gateway.ports import Clock, Job
+from gateway.ports import Clock
+from gateway.records import Job
 from gateway.track import Tracking
 
 _log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.keys import digest, parse
-from gateway.ports import Key, User
+from gateway.records import Key, User
 from gateway.secret_files import new_key
 from gateway.storage.ledger_sqlite import SqliteLedger
 from tests.bench.load import ROOT, on_core

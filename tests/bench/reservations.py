@@ -12,7 +12,7 @@ import uvloop
 
 from gateway.core.budget import Calendar, Limit, Scope
 from gateway.core.money import Money
-from gateway.ports import Caller, Key, Order, Reserved, User
+from gateway.records import Caller, Key, Order, Reserved, User
 from gateway.storage.ledger_sqlite import SqliteLedger
 from tests.bench.bare_writer import LIMIT, BareWriter
 from tests.bench.rounds import Comparison, compare

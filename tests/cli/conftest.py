@@ -17,7 +17,7 @@ import pytest
 from gateway.core.budget import Calendar
 from gateway.core.job import Event
 from gateway.core.money import Money
-from gateway.ports import Caller, Key, Order, Reserved, User
+from gateway.records import Caller, Key, Order, Reserved, User
 from gateway.storage.ledger_sqlite import SqliteLedger
 from tests.gateway_process import GatewayProcess, with_rules
 from tests.simulator_process import SimulatorProcess

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
 
-from gateway.ports import Job
+from gateway.records import Job
 from gateway.storage import balances, rows
 from tests.gateway_process import GatewayProcess
 

@@ -13,7 +13,7 @@ import pytest
 
 from gateway.metrics import Metrics
 from gateway.moments import SystemClock
-from gateway.ports import Job
+from gateway.records import Job
 from gateway.spending import Spending
 from gateway.startup import MISSING_BELIEVED_MAX, StartupChecks
 from gateway.storage.ledger_sqlite import SqliteLedger
@@ -195,11 +195,11 @@ async def test_a_missing_volume_is_not_taken_for_lost_videos(tmp_path: Path) -> 
             ledger=ledger, store=store, spending=spending, clock=clock, mend=mend, sweep=sweep
         )
 
-    await ledger._writer.run(_one_more_stored)
+    await ledger.access.run(_one_more_stored)
     await checks().run()
     assert (asked, spending.stopped) == (["stored1"], None)
     for _ in range(MISSING_BELIEVED_MAX):
-        await ledger._writer.run(_one_more_stored)
+        await ledger.access.run(_one_more_stored)
     await checks().run()
     assert asked == ["stored1"]
     assert "volume" in (spending.stopped or "")

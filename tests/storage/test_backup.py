@@ -17,17 +17,8 @@ import pytest
 from gateway.core.budget import Calendar
 from gateway.core.job import Event, State
 from gateway.core.money import Money
-from gateway.ports import (
-    RESTORED,
-    SPENDING_WAITS,
-    Caller,
-    DatabaseLocked,
-    DatabaseRefused,
-    Key,
-    Order,
-    Reserved,
-    User,
-)
+from gateway.ports import DatabaseLocked, DatabaseRefused
+from gateway.records import RESTORED, SPENDING_WAITS, Caller, Key, Order, Reserved, User
 from gateway.storage import checks
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.migrate import Step, read_steps
@@ -136,7 +127,7 @@ async def _write(ledger: SqliteLedger, numbers: range) -> None:
         return work
 
     for number in numbers:
-        await ledger._writer.run(ordered_and_given_up(number))
+        await ledger.access.run(ordered_and_given_up(number))
 
 
 def test_a_backup_overwrites_nothing_and_leaves_nothing_half_made(

@@ -19,7 +19,7 @@ from gateway.core.budget import Calendar, Limit, Scope, Span, overruns, window_a
 from gateway.core.job import JOB_TABLE, Event, IllegalEvent
 from gateway.core.money import Money
 from gateway.core.policy import ORGANIZATION_NAME
-from gateway.ports import Caller, Grant, Job, Key, Order, Overrun, Reserved, User
+from gateway.records import Caller, Grant, Job, Key, Order, Overrun, Reserved, User
 from gateway.storage.database import prepare
 from gateway.storage.sums import HOUR_MS, Rolling, derive
 from gateway.storage.transactions import Transactions

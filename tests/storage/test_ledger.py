@@ -17,18 +17,8 @@ import pytest
 from gateway.core.budget import Calendar, Limit, Scope
 from gateway.core.job import JOB_TABLE, Event, IllegalEvent, State
 from gateway.core.money import ZERO, Money
-from gateway.ports import (
-    AlreadyThere,
-    Caller,
-    Job,
-    Key,
-    Ledger,
-    Order,
-    Overrun,
-    Reserved,
-    Unknown,
-    User,
-)
+from gateway.ports import AlreadyThere, Ledger, Unknown
+from gateway.records import Caller, Job, Key, Order, Overrun, Reserved, User
 from tests.storage.conftest import NOON, OpenLedger
 
 HOUR = 3_600_000

@@ -14,7 +14,8 @@ import pytest
 from gateway.core.budget import Limit, Scope
 from gateway.core.job import Event, State
 from gateway.core.money import Money
-from gateway.ports import LedgerBroken, LedgerFull, Reserved, User
+from gateway.ports import LedgerBroken, LedgerFull
+from gateway.records import Reserved, User
 from gateway.storage import ledger_sqlite, transactions
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.writer import Writer, connect
@@ -80,7 +81,7 @@ async def test_a_job_that_moved_since_it_was_read_is_not_moved_again(ledger: Sql
     released = await ledger.advance(held.job.id, Event.GIVE_UP, NOON)
     stale = {"state": State.SENDING}
     with pytest.raises(LedgerBroken, match="no longer reserved"):
-        await ledger._writer.run(
+        await ledger.access.run(
             lambda connection: transactions._guarded_update(connection, held.job, stale)
         )
     assert await ledger.job(held.job.id) == released
@@ -177,7 +178,7 @@ async def test_a_refusal_that_cannot_be_kept_stays_a_refusal(ledger: SqliteLedge
         connection.execute("CREATE TABLE filler (text TEXT)")
 
     with pytest.raises(LedgerFull):
-        await ledger._writer.run(shrink)
+        await ledger.access.run(shrink)
     await refuse(ledger, "anna", NOON)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from gateway.core.pacing import GateLimits
 from gateway.core.retry import Endpoint, Outcome
-from gateway.ports import RecordedCall
+from gateway.records import RecordedCall
 from gateway.upstream.gate import Gate
 from tests.upstream.still_clock import StillClock
 

@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from gateway.core.pacing import GateLimits
 from gateway.core.retry import Endpoint, Outcome, RetryRules
-from gateway.ports import RecordedCall, Reply
+from gateway.ports import Reply
+from gateway.records import RecordedCall
 from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import Gate

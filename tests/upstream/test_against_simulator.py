@@ -14,7 +14,8 @@ from pydantic import SecretStr
 from gateway.core.pacing import GateLimits
 from gateway.core.retry import Endpoint, Outcome, RetryRules
 from gateway.moments import SystemClock
-from gateway.ports import RecordedCall, Reply, VideoReply
+from gateway.ports import Reply, VideoReply
+from gateway.records import RecordedCall
 from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import Gate

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.core.pacing import CallClass, GateLimits
 from gateway.core.retry import Outcome
-from gateway.ports import LedgerBroken, LedgerFull, RecordedCall
+from gateway.ports import LedgerBroken, LedgerFull
+from gateway.records import RecordedCall
 from gateway.upstream.gate import RECALL_MS
 from tests.upstream.house import QUEUE, RETRIEVE, House
 from tests.upstream.still_clock import StillClock

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from gateway.core.job import Event, Holding, State
-from gateway.ports import Job, LedgerFull
+from gateway.ports import LedgerFull
+from gateway.records import Job
 from gateway.workers.mender import COMPARE_SECONDS, IDLE_SECONDS, Mender
 from tests.video_house import VideoHouse, video
 

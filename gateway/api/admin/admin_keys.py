@@ -15,7 +15,7 @@ from gateway.api.shapes import Shape, time_of
 from gateway.core.notation import Name
 from gateway.keyring import ROOT
 from gateway.moments import rfc3339
-from gateway.ports import AdminKey, Role
+from gateway.records import AdminKey, Role
 
 
 class NewAdminKey(Form):

@@ -15,7 +15,7 @@ from gateway.api.forms import Form, PageSize, read_query, whole
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape
 from gateway.moments import rfc3339
-from gateway.ports import AuditRow
+from gateway.records import AuditRow
 
 
 class Page(Form):

@@ -14,7 +14,7 @@ from gateway.api.forms import Form, PageSize, Why, read_form, read_query
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, job_shape
 from gateway.core.job import State
-from gateway.ports import Job
+from gateway.records import Job
 
 
 class Which(Form):

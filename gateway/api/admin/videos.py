@@ -19,7 +19,7 @@ from gateway.core.errors import InvalidRequest, Issue
 from gateway.core.job import State
 from gateway.core.notation import Duration
 from gateway.core.retention import KeepRules, Kept, purge_at
-from gateway.ports import Job
+from gateway.records import Job
 from gateway.workers.reaper import keep_rules
 
 IDS_MAX = 1_000

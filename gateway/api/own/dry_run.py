@@ -17,7 +17,7 @@ from gateway.core.budget import Standing, overruns
 from gateway.core.errors import PolicyRefused
 from gateway.core.money import Money
 from gateway.estimate import Estimate
-from gateway.ports import Caller
+from gateway.records import Caller
 from gateway.submit import ANSWER_SECONDS
 
 

@@ -12,7 +12,7 @@ from gateway.api.shapes import Shape, job_shape, standing_shape, time_of
 from gateway.core.budget import Scope, Standing, least_left
 from gateway.core.job import State
 from gateway.core.money import ZERO
-from gateway.ports import Caller, Key
+from gateway.records import Caller, Key
 
 DOUBTED_SHOWN_MAX = 100
 SHARED = (Scope.TEAM, Scope.ORGANIZATION)

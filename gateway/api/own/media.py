@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from gateway.api.services import Services, services_of
 from gateway.api.videos import is_servable, send_video
 from gateway.core.errors import MediaNotFound
-from gateway.ports import Job
+from gateway.records import Job
 
 
 async def _job_of(services: Services, request: Request) -> Job:

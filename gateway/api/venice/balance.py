@@ -13,7 +13,7 @@ from gateway.api.respond import json_response
 from gateway.api.services import Services, services_of
 from gateway.core.budget import least_left
 from gateway.core.money import ZERO, Money
-from gateway.ports import Caller
+from gateway.records import Caller
 
 
 async def money_left(services: Services, caller: Caller) -> Money | None:

@@ -18,7 +18,7 @@ from gateway.api.respond import passed_on
 from gateway.api.services import Services, services_of
 from gateway.api.videos import is_servable, is_working, raise_for_state, send_video
 from gateway.core.errors import InvalidRequest, Issue
-from gateway.ports import Caller, Job
+from gateway.records import Caller, Job
 
 BODY_BYTES_MAX = 64 * 1024
 """Two ids and a flag: more is a mistake."""

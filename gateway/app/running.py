@@ -1,31 +1,30 @@
-"""The one place that picks backends, puts the parts together, and starts and stops them."""
+"""A gateway that runs: it picks backends, puts the parts together, and starts and stops them."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 from types import TracebackType
 
 import structlog
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 import gateway
 from gateway.administer import Office
 from gateway.allowances import Allowances
 from gateway.api.admin.guard import AdminGuard
-from gateway.api.admin.routes import DOORS as ADMIN_DOORS
 from gateway.api.edge import Edge
 from gateway.api.routes import DOORS, OPEN_DOORS, in_order
 from gateway.api.services import Links as MediaLinks
 from gateway.api.services import Services
+from gateway.app.offline import root_key
+from gateway.app.routed import WithApp
 from gateway.book import JobBook
 from gateway.catalogues import CatalogueShelf
 from gateway.core.errors import SpendingStopped
@@ -38,18 +37,17 @@ from gateway.health import Health
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics, UpstreamCounts
 from gateway.moments import SystemClock
-from gateway.policies import BadPolicy, LoadedRules, load_rules
+from gateway.policies import BadPolicy, LoadedRules
 from gateway.ports import Clock
 from gateway.quotes import QuoteBook
 from gateway.removal import Removal
 from gateway.rules import Rules
-from gateway.secret_files import WatchedSecret, new_key, read_or_make, replace
+from gateway.secret_files import read_or_make
 from gateway.sending import Sending
-from gateway.settings import Settings, SettingsRefused, fingerprint
+from gateway.settings import Settings, fingerprint
 from gateway.spending import Spending
 from gateway.startup import StartupChecks
 from gateway.storage.ledger_sqlite import SqliteLedger
-from gateway.storage.upkeep import Upkeep
 from gateway.storage.videos_disk import DiskVideoStore
 from gateway.submit import Orders, Waits
 from gateway.track import Tracking
@@ -72,7 +70,6 @@ MENDER_ROUND = 1.0
 SHELF_ROUND = 1.0
 FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
-ADMIN_KEY_FILE = "admin.key"
 _log = structlog.get_logger(__name__)
 
 
@@ -145,7 +142,7 @@ class Gateway:
         self._book = JobBook(self._ledger.job)
         self._keyring = Keyring(self._ledger, self.clock)
         await self._keyring.load()
-        self._admin_keys = AdminKeys(self._ledger, _root_key(settings))
+        self._admin_keys = AdminKeys(self._ledger, root_key(settings))
         await self._admin_keys.load()
 
     async def _open_upstream(self) -> Venice:
@@ -365,7 +362,7 @@ class Gateway:
         )
         names = {route.endpoint: name for name, route in doors.items()}
         # The edge answers every error itself, so Starlette's own handlers must not.
-        guarded = AdminGuard(_WithApp(app), self._admin_keys)
+        guarded = AdminGuard(WithApp(app), self._admin_keys)
         return Edge(guarded, self._metrics, names, access_log=True)
 
     def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
@@ -402,85 +399,6 @@ class Gateway:
     async def finish_orders(self, seconds: float) -> None:
         """Return when no order is under way, or after so many seconds."""
         await self.services.orders.finish(seconds)
-
-
-@asynccontextmanager
-async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
-    """The doors of administration alone, on a database that no gateway works on.
-
-    Nothing listens, no chore runs and Venice is not asked; the policies are read when a verb
-    needs them. `DatabaseLocked` where another process has the database.
-    """
-    clock = SystemClock()
-    ledger = await SqliteLedger.open(settings.database_path, upstream=None, now=clock.now())
-    try:
-        keyring = Keyring(ledger, clock)
-        await keyring.load()
-        admin_keys = AdminKeys(ledger, _root_key(settings))
-        await admin_keys.load()
-        metrics = Metrics()
-        spending = Spending(clock, metrics, ledger, lambda: True)
-        await spending.recall()
-        app = Starlette(routes=list(ADMIN_DOORS.values()))
-        app.router.redirect_slashes = False
-        app.state.office = Office(
-            ledger=ledger,
-            keyring=keyring,
-            admin_keys=admin_keys,
-            book=JobBook(ledger.job),
-            store=DiskVideoStore(settings.video_dir),
-            spending=spending,
-            metrics=metrics,
-            clock=clock,
-            read_rules=cache(lambda: load_rules(settings.policies)),
-            reload_rules=lambda: load_rules(settings.policies),
-        )
-        guarded = AdminGuard(_WithApp(app), admin_keys)
-        yield Edge(guarded, metrics, {}, access_log=False)
-    finally:
-        await ledger.close()
-
-
-def administration_key(settings: Settings) -> str:
-    """The admin key: the one that is set, else the one in the data directory, made if absent."""
-    if settings.admin_key is not None:
-        return settings.admin_key.get_secret_value()
-    return read_or_make(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
-
-
-def _root_key(settings: Settings) -> Callable[[], str]:
-    """The admin key as it is now: a file of our own may be replaced at any time."""
-    if settings.admin_key is not None:
-        return settings.admin_key.get_secret_value
-    return WatchedSecret(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
-
-
-def reset_administration_key(settings: Settings) -> Path:
-    """Put a new admin key in the data directory; the old one opens nothing from now on.
-
-    `SettingsRefused` where the key is a setting: it is changed where it was set.
-    """
-    if settings.admin_key is not None:
-        raise SettingsRefused("VGW_ADMIN_KEY is set, so the admin key is changed there.")
-    path = settings.data_dir / ADMIN_KEY_FILE
-    replace(path, new_key(admin=True)[1])
-    return path
-
-
-def upkeep(settings: Settings) -> Upkeep:
-    """Backups and schema steps of the database that the settings name."""
-    return Upkeep(settings.database_path)
-
-
-class _WithApp:
-    """Routes requests straight to the router, with `app` in the scope as endpoints expect it."""
-
-    def __init__(self, app: Starlette) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["app"] = self._app
-        await self._app.router(scope, receive, send)
 
 
 def _gate_limits(loaded: LoadedRules) -> GateLimits:

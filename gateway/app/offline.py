@@ -1,0 +1,98 @@
+"""What administration needs where no gateway runs: its doors on the database, its key, upkeep."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.types import ASGIApp
+
+from gateway.administer import Office
+from gateway.api.admin.guard import AdminGuard
+from gateway.api.admin.routes import DOORS as ADMIN_DOORS
+from gateway.api.edge import Edge
+from gateway.app.routed import WithApp
+from gateway.book import JobBook
+from gateway.keyring import AdminKeys, Keyring
+from gateway.metrics import Metrics
+from gateway.moments import SystemClock
+from gateway.policies import load_rules
+from gateway.secret_files import WatchedSecret, new_key, read_or_make, replace
+from gateway.settings import Settings, SettingsRefused
+from gateway.spending import Spending
+from gateway.storage.ledger_sqlite import SqliteLedger
+from gateway.storage.upkeep import Upkeep
+from gateway.storage.videos_disk import DiskVideoStore
+
+ADMIN_KEY_FILE = "admin.key"
+
+
+@asynccontextmanager
+async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
+    """The doors of administration alone, on a database that no gateway works on.
+
+    Nothing listens, no chore runs and Venice is not asked; the policies are read when a verb
+    needs them. `DatabaseLocked` where another process has the database.
+    """
+    clock = SystemClock()
+    ledger = await SqliteLedger.open(settings.database_path, upstream=None, now=clock.now())
+    try:
+        keyring = Keyring(ledger, clock)
+        await keyring.load()
+        admin_keys = AdminKeys(ledger, root_key(settings))
+        await admin_keys.load()
+        metrics = Metrics()
+        spending = Spending(clock, metrics, ledger, lambda: True)
+        await spending.recall()
+        app = Starlette(routes=list(ADMIN_DOORS.values()))
+        app.router.redirect_slashes = False
+        app.state.office = Office(
+            ledger=ledger,
+            keyring=keyring,
+            admin_keys=admin_keys,
+            book=JobBook(ledger.job),
+            store=DiskVideoStore(settings.video_dir),
+            spending=spending,
+            metrics=metrics,
+            clock=clock,
+            read_rules=cache(lambda: load_rules(settings.policies)),
+            reload_rules=lambda: load_rules(settings.policies),
+        )
+        guarded = AdminGuard(WithApp(app), admin_keys)
+        yield Edge(guarded, metrics, {}, access_log=False)
+    finally:
+        await ledger.close()
+
+
+def administration_key(settings: Settings) -> str:
+    """The admin key: the one that is set, else the one in the data directory, made if absent."""
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value()
+    return read_or_make(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
+
+
+def root_key(settings: Settings) -> Callable[[], str]:
+    """The admin key as it is now: a file of our own may be replaced at any time."""
+    if settings.admin_key is not None:
+        return settings.admin_key.get_secret_value
+    return WatchedSecret(settings.data_dir / ADMIN_KEY_FILE, new_key(admin=True)[1])
+
+
+def reset_administration_key(settings: Settings) -> Path:
+    """Put a new admin key in the data directory; the old one opens nothing from now on.
+
+    `SettingsRefused` where the key is a setting: it is changed where it was set.
+    """
+    if settings.admin_key is not None:
+        raise SettingsRefused("VGW_ADMIN_KEY is set, so the admin key is changed there.")
+    path = settings.data_dir / ADMIN_KEY_FILE
+    replace(path, new_key(admin=True)[1])
+    return path
+
+
+def upkeep(settings: Settings) -> Upkeep:
+    """Backups and schema steps of the database that the settings name."""
+    return Upkeep(settings.database_path)

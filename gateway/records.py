@@ -1,0 +1,295 @@
+"""What the ledger keeps, as values: people and keys, jobs and orders, sums and rows.
+
+They carry what is recorded and decide nothing; times are Unix milliseconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from gateway.core.budget import Calendar, Limit, Scope, Standing
+from gateway.core.job import Entry, Holding, State
+from gateway.core.money import ZERO, Money
+from gateway.core.pacing import CallClass
+
+SPENDING_WAITS = "spending_waits"
+"""The ledger's mark that says why nothing may be spent until an administrator has looked."""
+RESTORED = "restored "
+"""How that mark begins in a database that was put back from a backup; the time follows."""
+RUNNING = "running"
+"""The ledger's mark while a gateway runs: found at a start, the last stop was no clean one."""
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person or a service that holds keys."""
+
+    name: str
+    team: str | None = None
+    policy: str | None = None
+    email: str | None = None
+    disabled_at: int | None = None
+    created_at: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A gateway key, without its secret."""
+
+    id: str
+    user: str
+    digest: str = field(repr=False)
+    name: str | None = None
+    budget: tuple[str, Money] | None = None
+    """Window and amount of the key's own budget."""
+    models: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    delivery: str = "auto"
+    is_service: bool = False
+    created_at: int = 0
+    expires_at: int | None = None
+    revoked_at: int | None = None
+
+
+class Role(StrEnum):
+    """What an administrator's key may do."""
+
+    VIEWER = "viewer"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class AdminKey:
+    """An administrator's key, without its secret. A viewer reads and changes nothing."""
+
+    id: str
+    name: str
+    role: str
+    digest: str = field(repr=False)
+    created_at: int
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request: a good key and its user."""
+
+    user: User
+    key: Key
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it stands: its order, its money, and what is known of its video."""
+
+    id: str
+    user: str
+    key_id: str
+    model: str
+    state: State
+    holding: Holding
+    created_at: int
+    """The moment of reservation, by which it belongs to its windows."""
+    team: str | None = None
+    queue_id: str | None = None
+    body_digest: str = ""
+    idempotency_key: str | None = None
+    answer: str | None = None
+    """Venice's answer to the queue request, as JSON text, without any download link."""
+    answer_owed: bool = True
+    """The answer was not delivered yet, so a twin may still claim it."""
+    download_url: str | None = field(default=None, repr=False)
+    """Venice's bearer link of a private job; kept only while the job is open."""
+    is_private: bool = False
+    quote: Money = ZERO
+    reserved: Money = ZERO
+    in_doubt: Money = ZERO
+    settled: Money = ZERO
+    remaining: Money | None = None
+    """What the tightest window had left after the reservation."""
+    tags: tuple[str, ...] = ()
+    policy: str = "default"
+    policy_version: str = ""
+    seconds: int | None = None
+    resolution: str | None = None
+    upstream_key: str | None = None
+    """Fingerprint of the organization's key that bought it."""
+    reason: str | None = None
+    sent_at: int | None = None
+    accepted_at: int | None = None
+    ready_at: int | None = None
+    ended_at: int | None = None
+    average_ms: int | None = None
+    looks: int = 0
+    bad_bodies: int = 0
+    not_found_first_at: int | None = None
+    not_found_count: int = 0
+    failure_status: int | None = None
+    failure_body: str | None = None
+    completed_at: int | None = None
+    delete_wanted: bool = False
+    delivered_at: int | None = None
+    is_suspicious: bool = False
+    copy_gone: bool = False
+    """Venice's copy is deleted, or never was."""
+    video_sha256: str | None = None
+    video_bytes: int | None = None
+    stored_at: int | None = None
+
+    @property
+    def is_final_failure(self) -> bool:
+        """Venice said that this job failed; its answer is kept and given again each time."""
+        return self.state in (State.FAILED_BILLED, State.FAILED_REFUNDED)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A priced order, ready to be reserved."""
+
+    id: str
+    caller: Caller
+    model: str
+    body_digest: str
+    idempotency_key: str | None
+    quote: Money
+    limits: Sequence[Limit]
+    calendar: Calendar
+    tags: tuple[str, ...] = ()
+    policy: str = "default"
+    policy_version: str = ""
+    seconds: int | None = None
+    resolution: str | None = None
+    upstream_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The money is held."""
+
+    job: Job
+    observed: Sequence[Standing] = ()
+    """Windows that were overrun but are only observed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overrun:
+    """The order does not fit; nothing was written but the refusal."""
+
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """One row of who spent what; `name` is the user, team, key, model, tag or day."""
+
+    name: str
+    settled: Money
+    reserved: Money
+    in_doubt: Money
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A limit raised by an amount, in one window of one scope, until a moment (exclusive)."""
+
+    id: str
+    scope: Scope
+    scope_id: str
+    window: str
+    """A window's name, or `all` for each of them."""
+    amount: Money
+    until: int
+    why: str
+    actor: str
+    created_at: int
+    revoked_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An order that a rule or a budget refused; nothing was bought."""
+
+    number: int
+    at: int
+    code: str
+    rule: str
+    model: str
+    amount: Money | None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """The ledger's sums at one moment, for metrics."""
+
+    reserved: Money
+    in_doubt: Money
+    settled: Mapping[tuple[str, str], Money]
+    """By team (empty for none) and model."""
+    jobs: Mapping[State, int]
+    video_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What re-deriving every balance from the entries found."""
+
+    entries: int
+    drift: Money
+    """The sum of all absolute differences."""
+    problems: Sequence[str] = ()
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing differed."""
+        return not self.drift and not self.problems
+
+
+@dataclass(frozen=True, slots=True)
+class EntryRow:
+    """One ledger entry: what it moved, for which job, when, why and by whom."""
+
+    id: int
+    job: str
+    kind: Entry
+    at: int
+    reserved: Money
+    in_doubt: Money
+    settled: Money
+    reason: str | None
+    actor: str | None
+    corrects: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """An upstream call as the gate remembers it across restarts."""
+
+    call_class: CallClass
+    user: str
+    at: int
+    failed_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """One act of administration; `detail` is JSON text."""
+
+    number: int
+    at: int
+    actor: str
+    act: str
+    target: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTotals:
+    """The stored videos in numbers."""
+
+    count: int
+    bytes: int
+    undelivered: int
+    undelivered_bytes: int
