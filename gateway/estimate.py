@@ -15,7 +15,8 @@ import structlog
 from gateway.core.budget import Limit, overruns
 from gateway.core.catalogue import Catalogue, ModelFacts
 from gateway.core.errors import GatewayError, PolicyRefused
-from gateway.core.policy import Policy, check_job, check_price
+from gateway.core.job_check import check_job, check_price
+from gateway.core.policy import Policy
 from gateway.core.pricing import JobFacts, job_facts, reference_urls
 from gateway.core.validation import check_queue_body
 from gateway.core.variants import cheapest_changes

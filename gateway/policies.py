@@ -59,6 +59,11 @@ def load_rules(
         for name, team in rulebook.teams.items()
         if team.policy not in rulebook.policies
     ]
+    for number, notice in enumerate(rulebook.notify):
+        for place, name in enumerate(() if notice.teams == "any" else notice.teams):
+            if name not in rulebook.teams:
+                path = ("notify", number, "teams", place)
+                unknown.append(_problem(document, path, folder, f"there is no team {name}"))
     if "default" not in rulebook.policies:
         reason = "the policy `default` is missing: users without another one need it"
         unknown.append(_problem(document, ("policies",), folder, reason))
@@ -73,8 +78,28 @@ def load_rules(
 def rules_schema() -> dict[str, Any]:
     """The JSON Schema of a policy document, for editors."""
     schema = Rulebook.model_json_schema()
-    schema["$defs"]["Policy"]["properties"]["extends"] = {"type": "string", "title": "Extends"}
-    return schema
+    extends = {"type": "string", "description": "The policy whose rules are taken over."}
+    schema["$defs"]["Policy"]["properties"]["extends"] = extends
+    # A continued file has neither `version` nor `policies`: they are of the whole folder.
+    schema.pop("required")
+    _without_inside(schema)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_inside(schema: Any) -> None:
+    """Drop what speaks of the values inside rather than of the text that is written: titles that
+    repeat a name, and defaults that an editor would offer as milliseconds and bytes."""
+    if isinstance(schema, list):
+        for each in schema:
+            _without_inside(each)
+    if not isinstance(schema, dict):
+        return
+    if isinstance(schema.get("title"), str):
+        del schema["title"]
+    if not isinstance(schema.get("default", ""), str):
+        del schema["default"]
+    for each in list(schema.values()):
+        _without_inside(each)
 
 
 def _inherited(document: Document) -> Sections:

@@ -55,7 +55,16 @@ PURE = frozenset(
 IMPURE_CALLS = frozenset({"open", "print", "input", "eval", "exec", "__import__", "breakpoint"})
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
-MONEY_CORE = ("money", "pricing", "budget", "notation", "policy", "job", "movement")
+MONEY_CORE = (
+    "money",
+    "pricing",
+    "budget",
+    "notation",
+    "policy",
+    "job_check",
+    "job",
+    "movement",
+)
 MONEY_MODULES = tuple(f"gateway.core.{name}" for name in MONEY_CORE)
 MONEY_EXITS = ("gateway.metrics",)
 """Prometheus knows no numbers but floats, so money leaves exactness there, and only there."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.core.money import Money
+from gateway.core.notify import NoticeEvent
 from gateway.core.policy import Rulebook
 from gateway.policies import EXTENDS_MAX, BadPolicy, LoadedRules, Place, load_rules, rules_schema
 from gateway.policy_files import FILE_BYTES_MAX
@@ -453,6 +455,98 @@ def test_the_schema_knows_every_section_and_extends() -> None:
     assert set(schema["properties"]) == set(Rulebook.model_fields)
     assert "extends" in schema["$defs"]["Policy"]["properties"]
     assert schema["$defs"]["Policy"]["additionalProperties"] is False
+
+
+def test_the_schema_beside_the_shipped_files_is_the_one_that_is_printed() -> None:
+    printed = json.dumps(rules_schema(), indent=2) + "\n"
+    again = "venice-gateway policy schema > policies/schema.json"
+    assert (SHIPPED / "schema.json").read_text("utf-8") == printed, f"run: {again}"
+
+
+def test_every_shipped_file_tells_editors_its_schema() -> None:
+    for path in SHIPPED.glob("*.yaml"):
+        hint = path.read_text("utf-8").splitlines()[0]
+        assert hint == "# yaml-language-server: $schema=schema.json", path.name
+
+
+def test_the_schema_offers_no_default_that_a_file_could_not_hold() -> None:
+    """A default in milliseconds or bytes would be offered by editors and refused by us."""
+
+    def defaults(schema: object) -> list[object]:
+        if isinstance(schema, list):
+            return [found for each in schema for found in defaults(each)]
+        if not isinstance(schema, dict):
+            return []
+        inside = [found for each in schema.values() for found in defaults(each)]
+        return inside + ([schema["default"]] if "type" in schema and "default" in schema else [])
+
+    assert defaults(rules_schema())
+    assert [value for value in defaults(rules_schema()) if not isinstance(value, str)] == []
+
+
+NOTICE = "notify:\n  - url: https://example.org/hook\n    secret: env:NOTICE\n"
+
+
+def test_a_notice_says_where_which_and_how(tmp_path: Path) -> None:
+    book = load(
+        tmp_path,
+        a=BASE
+        + "teams: {film: {}}\n"
+        + NOTICE
+        + "    events: [budget.threshold]\n    teams: [film]\n"
+        + "  - {url: 'file:/run/secrets/slack', format: slack}\n"
+        + "  - {url: 'http://127.0.0.1:9/hook', secret: 'file:/run/secrets/notice'}\n",
+    ).rulebook
+    signed, slack, local = book.notify
+    assert (signed.url, str(signed.secret)) == ("https://example.org/hook", "env:NOTICE")
+    assert signed.wants(NoticeEvent.BUDGET_THRESHOLD, "film")
+    assert not signed.wants(NoticeEvent.BUDGET_THRESHOLD, None)
+    assert not signed.wants(NoticeEvent.JOB_FAILED, "film")
+    assert (str(slack.url), slack.secret, slack.format) == (
+        "file:/run/secrets/slack",
+        None,
+        "slack",
+    )
+    assert all(local.wants(event, None) for event in NoticeEvent)
+
+
+@pytest.mark.parametrize(
+    ("field", "problem"),
+    [
+        ("secret: whsec_c2VjcmV0", "say where it is kept, as env:NAME or file:/PATH"),
+        ("secret: 'env:'", "say where it is kept"),
+        ("secret: file:relative", "say where it is kept"),
+        ("events: []", "at least 1 item"),
+        ("events: [job.done]", "must be 'job.completed', 'job.failed'"),
+        ("events: [budget.threshold, 7]", "must be 'job.completed', 'job.failed'"),
+        ("teams: [nobody]", "there is no team nobody"),
+        ("format: xml", "it must be 'standard' or 'slack'"),
+        ("url: http://example.org/hook", "goes to https://, or to http:// on this machine"),
+        ("url: https://me:pw@example.org/", "it is no address like"),
+        ("url: ftp://example.org/", "a notice goes to https://"),
+        ("url: 'https://example.org/ a'", "it is no address like"),
+        ("retries: 3", "there is no such field"),
+    ],
+)
+def test_a_notice_that_cannot_be_is_refused_at_its_line(
+    tmp_path: Path, field: str, problem: str
+) -> None:
+    name = field.partition(":")[0]
+    own = NOTICE if name not in ("url", "secret") else "notify:\n  - format: standard\n"
+    found = problems(tmp_path, a=BASE + own + f"    {field}\n")
+    (line,) = [each for each in found if problem in each]
+    assert line.startswith("a.yaml:7: " if own == NOTICE else "a.yaml:6: ")
+
+
+def test_a_secret_in_a_policy_file_is_never_repeated(tmp_path: Path) -> None:
+    canary = "whsec_canary"
+    text = f"notify: [{{url: 'https://u:{canary}@x.org/', secret: {canary}}}]\n"
+    assert canary not in "".join(problems(tmp_path, a=BASE + text))
+
+
+def test_the_standard_format_needs_a_secret(tmp_path: Path) -> None:
+    (line,) = problems(tmp_path, a=BASE + "notify: [{url: 'https://example.org/'}]\n")
+    assert "the standard format is signed" in line
 
 
 words = st.text("abcde:{}[],-# &*!'\"\n\t0123456789.%?|>~", max_size=60)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from pathlib import Path
@@ -95,8 +96,10 @@ def schema(as_json: AsJson = False) -> None:
     """Print the JSON Schema of policy files, for editors."""
     from gateway.policies import rules_schema
 
-    del as_json  # It is JSON either way.
-    as_value(rules_schema())
+    if as_json:
+        as_value(rules_schema())
+    else:
+        print(json.dumps(rules_schema(), indent=2))
 
 
 @app.command()

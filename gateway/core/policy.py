@@ -1,20 +1,19 @@
-"""The rules an organization writes down, as values, and what they say about one job.
+"""The rules an organization writes down, as values, and which of them apply to whom.
 
-Reading files is `policies.py`'s work. Amounts are `Money`, durations milliseconds, sizes bytes,
-shares whole percents.
+Reading files is `policies.py`'s work, holding a job against them `job_check.py`'s. Amounts are
+`Money`, durations milliseconds, sizes bytes, shares whole percents.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from gateway.core.budget import Calendar, Limit, Scope
-from gateway.core.errors import PolicyRefused
 from gateway.core.money import Money
 from gateway.core.notation import (
     Amount,
@@ -31,6 +30,7 @@ from gateway.core.notation import (
     Windows,
     Zone,
 )
+from gateway.core.notify import Notify
 from gateway.core.retry import RetryRules
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -43,7 +43,11 @@ Any_ = Literal["any"]
 
 class _Rules(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
     )
 
 
@@ -128,7 +132,7 @@ class ModelChoice(_Rules):
 
     def allows(self, model: str) -> bool:
         """Whether the model may be used."""
-        return _matches(model, self.allow) and not _matches(model, self.deny)
+        return matches(model, self.allow) and not matches(model, self.deny)
 
 
 class JobRules(_Rules):
@@ -203,7 +207,7 @@ class Rulebook(_Rules):
     retry: RetrySection = RetrySection()
     quotes: QuoteRules = QuoteRules()
     in_doubt: DoubtRules = DoubtRules()
-    notify: tuple[dict[str, Any], ...] = ()
+    notify: tuple[Notify, ...] = ()
     teams: dict[Name, Team] = {}
     policies: dict[Name, Policy]
 
@@ -249,81 +253,6 @@ class Rulebook(_Rules):
         return limits
 
 
-def _matches(model: str, globs: tuple[str, ...]) -> bool:
+def matches(model: str, globs: tuple[str, ...]) -> bool:
+    """Whether a model is meant by any of the patterns."""
     return any(fnmatchcase(model, glob) for glob in globs)
-
-
-def check_job(
-    policy: Policy,
-    *,
-    model: str,
-    key_models: tuple[str, ...],
-    seconds: int | None,
-    resolution: str | None,
-    has_audio: bool,
-) -> PolicyRefused | None:
-    """What the policy says against a job before its price is known; None where nothing.
-
-    `seconds` is None where the length is not known beforehand, `resolution` where the request
-    leaves it to Venice, `key_models` are the key's own globs, empty for any.
-    """
-    if not policy.models.allows(model) or (key_models and not _matches(model, key_models)):
-        whose = "key" if policy.models.allows(model) else "policy"
-        allowed = list(key_models) if whose == "key" else policy.models.model_dump(mode="json")
-        return PolicyRefused(
-            "models", allowed, f"Your {whose} does not allow the model {model}. Choose another one."
-        )
-    return _check_seconds(policy.job, seconds) or _check_form(policy.job, resolution, has_audio)
-
-
-def _check_seconds(rules: JobRules, seconds: int | None) -> PolicyRefused | None:
-    if rules.seconds == "any":
-        return None
-    if isinstance(rules.seconds, int):
-        fits = seconds is not None and seconds <= rules.seconds
-        allowed: Any = {"at_most": rules.seconds}
-        words = f"at most {rules.seconds} seconds"
-    else:
-        fits = seconds in rules.seconds
-        allowed = list(rules.seconds)
-        words = " or ".join(map(str, rules.seconds)) + " seconds"
-    if fits:
-        return None
-    length = "of unknown length" if seconds is None else f"of {seconds} seconds"
-    return PolicyRefused(
-        "job.seconds", allowed, f"Your policy allows videos of {words}, not one {length}."
-    )
-
-
-def _check_form(rules: JobRules, resolution: str | None, has_audio: bool) -> PolicyRefused | None:
-    if rules.resolutions != "any" and resolution not in rules.resolutions:
-        named = "one that is left to Venice" if resolution is None else resolution
-        return PolicyRefused(
-            "job.resolutions",
-            list(rules.resolutions),
-            f"Your policy allows the resolutions {', '.join(rules.resolutions)}, not {named}. "
-            "Name an allowed one in the request.",
-        )
-    if rules.audio == "refused" and has_audio:
-        return PolicyRefused(
-            "job.audio",
-            False,
-            "Your policy does not allow videos with sound. Send audio: false, or use a silent "
-            "model where this one cannot be silenced.",
-        )
-    return None
-
-
-def check_price(policy: Policy, model: str, price: Money) -> PolicyRefused | None:
-    """What the policy says against the price of one job."""
-    limits = [("job.usd", policy.job.usd)]
-    limits += [(f"per_model.{g}.job_usd", rules.job_usd) for g, rules in policy.model_rules(model)]
-    for rule, limit in limits:
-        if isinstance(limit, Money) and price > limit:
-            return PolicyRefused(
-                rule,
-                str(limit),
-                f"This job costs {price} USD; your policy allows at most {limit} USD for a single "
-                "job of this kind. Order a shorter, smaller or silent video.",
-            )
-    return None

@@ -9,6 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.core.budget import Limit, Scope
+from gateway.core.job_check import check_job, check_price
 from gateway.core.money import Money
 from gateway.core.notation import amount, duration_ms, size_bytes
 from gateway.core.policy import (
@@ -17,8 +18,6 @@ from gateway.core.policy import (
     RetrySection,
     Rulebook,
     VeniceRules,
-    check_job,
-    check_price,
 )
 from gateway.core.retry import RetryRules
 
