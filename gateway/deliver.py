@@ -81,6 +81,7 @@ class Deliveries:
         if job.state is State.PROCESSING:
             ready = {"ready_at": job.ready_at or self._clock.now()}
             job = await self._move(job, Event.FINISH, ready)
+        began = self._clock.monotonic()
         try:
             stored = await self._store.fill(job.id, video.chunks, video.expected_bytes)
         except BodyLost as error:
@@ -93,6 +94,8 @@ class Deliveries:
         except BaseException:
             await self._move(job, Event.INTERRUPT, reason="the gateway stopped fetching")
             raise
+        self._metrics.fill_seconds.observe(self._clock.monotonic() - began)
+        self._metrics.fetched_bytes.inc(stored.bytes)
         return Tried(await self._keep(job, stored))
 
     async def follow_link(self, job: Job) -> Tried:

@@ -6,19 +6,23 @@ Money becomes a float here and nowhere else, on its way out to Prometheus, which
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from gateway.core.budget import Limit, Scope
+from gateway.core.budget import END_OF_TIME, Limit, Scope, Standing, rolling_seconds
+from gateway.core.job import State
 from gateway.core.money import Money
-from gateway.core.pacing import CallClass
+from gateway.core.pacing import CallClass, GateLimits
 from gateway.core.policy import ORGANIZATION_NAME, Rulebook
 from gateway.core.retry import Endpoint
-from gateway.metrics import Metrics
-from gateway.ports import Clock, Ledger
+from gateway.metrics import Metrics, dollars
+from gateway.ports import Clock, Ledger, StoreFailure
 
 NO_TEAM = ""
 OTHER_MODEL = "other"
+WASTED = (State.FAILED_BILLED, State.LOST, State.UNDELIVERABLE, State.STALLED)
+"""Ends that cost money and bring no video."""
+UNKNOWN = float("nan")
 
 
 class GateView(Protocol):
@@ -33,10 +37,13 @@ class GateView(Protocol):
     def failure_budget(self) -> int:
         """Failures that may still happen."""
 
+    @property
+    def limits(self) -> GateLimits:
+        """What the gateway allows itself."""
 
-def dollars(money: Money) -> float:
-    """An amount as Prometheus takes it: the nearest double to its six places."""
-    return float(str(money))
+    @property
+    def is_silent(self) -> bool:
+        """Whether Venice blocks the key."""
 
 
 class Gauges:
@@ -52,7 +59,11 @@ class Gauges:
         breaker_is_open: Callable[[Endpoint], bool],
         rulebook: Callable[[], Rulebook],
         knows_model: Callable[[str], bool],
+        doubts_since: Callable[[], Iterable[int]],
+        free_bytes: Mapping[str, Callable[[], int]],
     ) -> None:
+        """`doubts_since` gives the moments since which jobs are in doubt, `free_bytes` the room on
+        the disks by what is kept there."""
         self._metrics = metrics
         self._ledger = ledger
         self._clock = clock
@@ -60,26 +71,50 @@ class Gauges:
         self._breaker_is_open = breaker_is_open
         self._rulebook = rulebook
         self._knows_model = knows_model
+        self._doubts_since = doubts_since
+        self._free_bytes = free_bytes
 
     async def read(self) -> None:
         """Bring every gauge up to this moment."""
         await self._read_money()
         await self._read_budgets()
+        self._read_disks()
+        self._read_gate()
+
+    def _read_gate(self) -> None:
+        limits = self._gate.limits
         for call_class in CallClass:
             if call_class is not CallClass.OTHER:
                 tokens = self._gate.tokens(call_class)
                 self._metrics.gate_tokens.labels(call_class).set(tokens)
+                self._metrics.gate_limit.labels(call_class).set(limits.of(call_class) or UNKNOWN)
             self._metrics.gate_waiting.labels(call_class).set(self._gate.waiting(call_class))
         self._metrics.failure_budget.set(self._gate.failure_budget())
+        self._metrics.failure_limit.set(limits.failures)
+        self._metrics.key_blocked.set(int(self._gate.is_silent))
         for endpoint in Endpoint:
             is_open = self._breaker_is_open(endpoint)
             self._metrics.breaker_open.labels(endpoint).set(int(is_open))
+
+    def _read_disks(self) -> None:
+        for place, free_bytes in self._free_bytes.items():
+            try:
+                free: float = free_bytes()
+            except (OSError, StoreFailure):
+                free = UNKNOWN
+            self._metrics.disk_free.labels(place).set(free)
+        self._metrics.disk_wanted.set(self._rulebook().videos.free_disk)
 
     async def _read_money(self) -> None:
         totals = await self._ledger.totals()
         self._metrics.reserved.set(dollars(totals.reserved))
         self._metrics.in_doubt.set(dollars(totals.in_doubt))
         self._metrics.video_bytes.set(totals.video_bytes)
+        oldest = min(self._doubts_since(), default=None)
+        age = 0 if oldest is None else max(0, self._clock.now() - oldest)
+        self._metrics.doubt_age.set(age / 1000)
+        for reason in WASTED:
+            self._metrics.waste.labels(reason).set(dollars(totals.wasted(reason)))
         for state, count in totals.jobs.items():
             self._metrics.jobs.labels(state).set(count)
         teams = self._rulebook().teams
@@ -100,10 +135,22 @@ class Gauges:
         for team, rules in rulebook.teams.items():
             for window, amount in rules.pool.items():
                 limits.append(Limit(Scope.TEAM, team, team, window, amount))
-        self._metrics.budget_limit.clear()
-        self._metrics.budget_used.clear()
+        for family in (
+            self._metrics.budget_limit,
+            self._metrics.budget_used,
+            self._metrics.window_start,
+            self._metrics.window_end,
+        ):
+            family.clear()
         calendar = rulebook.organization.calendar
         for standing in await self._ledger.standings(limits, calendar, self._clock.now()):
-            labels = (standing.limit.scope, standing.limit.name, standing.limit.window)
-            self._metrics.budget_limit.labels(*labels).set(dollars(standing.ceiling))
-            self._metrics.budget_used.labels(*labels).set(dollars(standing.used))
+            self._show(standing)
+
+    def _show(self, standing: Standing) -> None:
+        labels = (standing.limit.scope, standing.limit.name, standing.limit.window)
+        self._metrics.budget_limit.labels(*labels).set(dollars(standing.ceiling))
+        self._metrics.budget_used.labels(*labels).set(dollars(standing.used))
+        # One that rolls never ends, and neither does `total`.
+        if standing.span.end < END_OF_TIME and rolling_seconds(standing.limit.window) is None:
+            self._metrics.window_start.labels(*labels).set(standing.span.start / 1000)
+            self._metrics.window_end.labels(*labels).set(standing.span.end / 1000)

@@ -11,21 +11,30 @@ from prometheus_client import (
     Counter,
     Gauge,
     Histogram,
+    ProcessCollector,
     disable_created_metrics,
 )
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from gateway.core.money import Money
 from gateway.core.retry import Endpoint, Outcome
 
 PREFIX = "venice_gateway_"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _SLOW = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+_FILL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
+_LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
+
+
+def dollars(money: Money) -> float:
+    """An amount as Prometheus takes it: the nearest double to its six places."""
+    return float(str(money))
 
 
 class _Ledgered(Collector):
@@ -81,6 +90,15 @@ class Metrics:
             "gate_tokens", "Calls that the key's window still allows, by class.", "class"
         )
         self.gate_waiting = gauge("gate_waiting", "Callers held at the gate, by class.", "class")
+        self.gate_limit = gauge(
+            "gate_limit", "Calls a minute that the gateway allows itself, by class.", "class"
+        )
+        self.key_blocked = gauge(
+            "key_blocked", "1 while Venice refuses every call of the key for too many failures."
+        )
+        self.failure_limit = gauge(
+            "failure_budget_limit", "Upstream failures within 30 s that the gateway allows itself."
+        )
         self.failure_budget = gauge(
             "failure_budget_remaining",
             "Upstream failures that may still happen before the gateway stops sending.",
@@ -100,6 +118,15 @@ class Metrics:
         self.registry.register(self.spend)
         self.reserved = gauge("reserved_usd", "Dollars held for jobs in the making.")
         self.in_doubt = gauge("in_doubt_usd", "Dollars held for jobs whose fate is unknown.")
+        self.doubt_age = gauge(
+            "in_doubt_oldest_seconds", "Age of the oldest job whose fate is unknown; 0 for none."
+        )
+        self.waste = gauge(
+            "waste_usd", "Dollars settled for jobs that ended without a video, by end.", "reason"
+        )
+        self.unfetched = counter(
+            "unfetched_usd_total", "Dollars settled for videos that went before anybody had them."
+        )
         self.refunds = counter("refunds_usd_total", "Dollars given back, by reason.", "reason")
         self.refusals = counter("refusals_total", "Orders refused, by reason.", "reason")
         self.budget_limit = gauge(
@@ -116,6 +143,20 @@ class Metrics:
             "name",
             "window",
         )
+        self.window_start = gauge(
+            "budget_window_start_timestamp_seconds",
+            "When that window began; none for one that rolls and for `total`.",
+            "scope",
+            "name",
+            "window",
+        )
+        self.window_end = gauge(
+            "budget_window_end_timestamp_seconds",
+            "When that window ends, exclusive; none for one that rolls and for `total`.",
+            "scope",
+            "name",
+            "window",
+        )
         self.bill_drift = gauge(
             "bill_drift_usd", "Venice's bill less the ledger, where they were last compared."
         )
@@ -127,6 +168,16 @@ class Metrics:
         self.video_evictions = counter(
             "video_evictions_total", "Videos removed from the store, by reason.", "reason"
         )
+        self.fill_seconds = histogram(
+            "video_fill_seconds", "Time to take in one video, checks and fsync included.", _FILL
+        )
+        self.fetched_bytes = counter("video_fetched_bytes_total", "Bytes of videos taken in.")
+        self.disk_free = gauge(
+            "disk_free_bytes", "Bytes that may still be written, by what is kept there.", "place"
+        )
+        self.disk_wanted = gauge(
+            "disk_free_wanted_bytes", "Free bytes below which no new order is taken."
+        )
         self.ledger_commit = histogram(
             "ledger_commit_seconds", "Time of one group commit, fsync included.", _COMMIT
         )
@@ -134,10 +185,18 @@ class Metrics:
             "suspicious_videos_total", "Videos delivered that are too small to be real."
         )
         self.policy_ok = gauge("policies_ok", "0 while the policy files on disk are refused.")
+        self.policy_loaded = gauge(
+            "policies_loaded_timestamp_seconds", "When the rules in force were read."
+        )
+        self.loop_lag = histogram(
+            "event_loop_lag_seconds", "How much later than asked the event loop wakes.", _LAG
+        )
         self.spending_stopped = gauge(
             "spending_stopped", "1 while no new order is taken because the ledger is in question."
         )
         self.build_info = gauge("build_info", "Always 1; the labels say what runs.", "version")
+        # Memory, processor time, open files and the moment of the start, where /proc tells them.
+        ProcessCollector(namespace=PREFIX.removesuffix("_"), registry=self.registry)
 
 
 class UpstreamCounts:

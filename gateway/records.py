@@ -230,6 +230,12 @@ class Totals:
     """By team (empty for none) and model."""
     jobs: Mapping[State, int]
     video_bytes: int
+    settled_in: Mapping[State, Money] = field(default_factory=dict)
+    """What jobs cost that are in each state now."""
+
+    def wasted(self, state: State) -> Money:
+        """What jobs cost that ended in a state."""
+        return self.settled_in.get(state, ZERO)
 
 
 @dataclass(frozen=True, slots=True)

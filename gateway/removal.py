@@ -9,7 +9,7 @@ import structlog
 from gateway.book import JobBook
 from gateway.core.answers import LINK_MS
 from gateway.core.job import Event, IllegalEvent, State
-from gateway.metrics import Metrics
+from gateway.metrics import Metrics, dollars
 from gateway.ports import Clock, Ledger, LinkRefused, StoreFailure, Upstream, VideoStore
 from gateway.records import SPENDING_WAITS, Job
 
@@ -58,6 +58,8 @@ class Removal:
         self._book.put(job)
         _log.info("job.moved", job=job.id, state=job.state, reason=reason)
         self._metrics.video_evictions.labels(reason).inc()
+        if job.delivered_at is None:
+            self._metrics.unfetched.inc(dollars(job.settled))
         try:
             await self._store.delete(job.id)
         except StoreFailure as error:

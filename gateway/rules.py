@@ -30,6 +30,7 @@ class Rules:
         self.trouble: str | None = None
         """What is wrong with the files on disk; None where they are in force."""
         metrics.policy_ok.set(1)
+        metrics.policy_loaded.set_to_current_time()
 
     def follow(self, follower: Callable[[LoadedRules], None]) -> None:
         """Have a function called with the rules, now and after each change."""
@@ -49,6 +50,7 @@ class Rules:
         self.current = loaded
         self.trouble = None
         self._metrics.policy_ok.set(1)
+        self._metrics.policy_loaded.set_to_current_time()
         for follower in self._followers:
             follower(loaded)
         _log.info("policies.loaded", version=loaded.version)

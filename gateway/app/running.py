@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -28,6 +29,7 @@ from gateway.app.routed import WithApp
 from gateway.book import JobBook
 from gateway.catalogues import CatalogueShelf
 from gateway.core.errors import SpendingStopped
+from gateway.core.job import State
 from gateway.core.pacing import GateLimits
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
@@ -56,6 +58,7 @@ from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
 from gateway.workers.mender import Mender
+from gateway.workers.pulse import Pulse
 from gateway.workers.reaper import Reaper
 from gateway.workers.rounds import Chore, go_round
 from gateway.workers.secret_watcher import SecretWatcher
@@ -249,6 +252,8 @@ class Gateway:
             breaker_is_open=self._venice.breaker_is_open,
             rulebook=lambda: self._rulebook,
             knows_model=self._shelf.knows,
+            doubts_since=self._doubts_since,
+            free_bytes={"videos": self._store.free_bytes, "database": self._database_room},
         )
         return Services(
             clock=self.clock,
@@ -272,6 +277,13 @@ class Gateway:
             reload_rules=self._rules.reload,
             body_bytes_max=self.settings.body_bytes_max,
         )
+
+    def _doubts_since(self) -> Iterator[int]:
+        jobs = (job for job in self._book.open_jobs() if job.state is State.IN_DOUBT)
+        return (job.sent_at or job.created_at for job in jobs)
+
+    def _database_room(self) -> int:
+        return shutil.disk_usage(self.settings.database_path.parent).free
 
     def _build_doors(self) -> None:
         apart = {"metrics"} if self.settings.metrics_port is not None else set()
@@ -315,6 +327,7 @@ class Gateway:
             (self._shelf, SHELF_ROUND),
             (self._rules, FILES_ROUND),
             (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
+            (Pulse(self.clock, self._metrics.loop_lag.observe), 0.0),
         )
 
     async def _recover(self, tracking: Tracking) -> None:

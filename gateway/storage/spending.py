@@ -60,11 +60,13 @@ async def totals(reader: aiosqlite.Connection) -> Totals:
     )
     reserved = in_doubt = video_bytes = 0
     settled: dict[tuple[str, str], Money] = {}
+    settled_in = dict.fromkeys(State, Money(0))
     jobs = dict.fromkeys(State, 0)
     for team, model, state, held, doubted, spent, count, stored in rows:
         reserved += held
         in_doubt += doubted
         video_bytes += stored
         jobs[State(state)] += count
+        settled_in[State(state)] += Money(spent)
         settled[team, model] = settled.get((team, model), Money(0)) + Money(spent)
-    return Totals(Money(reserved), Money(in_doubt), settled, jobs, video_bytes)
+    return Totals(Money(reserved), Money(in_doubt), settled, jobs, video_bytes, settled_in)

@@ -199,6 +199,16 @@ class Gate:
         return self._pacing.waiting(call_class)
 
     @property
+    def limits(self) -> GateLimits:
+        """What the gateway allows itself."""
+        return self._pacing.limits
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether Venice blocks the key, and nothing may be sent yet."""
+        return self._pacing.is_silent(self._clock.monotonic())
+
+    @property
     def failures_per_user(self) -> int:
         """Failures that one user may cause in 30 s."""
         return self._pacing.limits.failures_per_user

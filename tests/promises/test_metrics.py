@@ -1,0 +1,165 @@
+"""R34: metrics are well-formed, bounded whatever clients send, and equal to the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gateway.core.job import State
+from gateway.metrics import PREFIX
+from gateway.records import Job
+from tests.gateway_process import GatewayProcess, with_rules
+from tests.promises.asking import MODEL, Client, eventually, order, settled_down
+from tests.promises.books import job_of, jobs_of
+from tests.simulator_process import SimulatorProcess
+
+SERIES_ADDED_MAX = 50
+AT_ONCE = 40
+PATHS = ("/api/v1/{}", "/gateway/v1/{}", "/gateway/v1/jobs/{}", "/gateway/v1/media/{}", "/{}")
+BLIPS = ("queue", "quote", "retrieve", "complete")
+POOLS = {
+    "organization": {"pool": {"month": 900, "total": 5000}},
+    "teams": {"film": {"pool": {"day": 100, "24h": 60}}},
+}
+
+
+@pytest.fixture
+def pooled(simulator: SimulatorProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """A gateway with pools, and a team that has one."""
+    with GatewayProcess(tmp_path, simulator, policies=with_rules(**POOLS), users={}) as running:
+        running.user_key = running.add_user("anna", team="film")
+        yield running
+
+
+async def test_money_gauges_equal_the_ledger(
+    pooled: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """To the micro-dollar, after jobs that ended in every costly way, and after a restart."""
+    fates: dict[str, list[dict[str, Any]]] = {
+        "stored": [],
+        "failed_billed": [{"endpoint": "queue", "outcome": "fail_billed", "times": 1}],
+        "failed_refunded": [{"endpoint": "queue", "outcome": "fail_refunded_flat", "times": 1}],
+        "in_doubt": [
+            {"endpoint": "queue", "before": "answer", "action": {"drop": True}, "times": 1}
+        ],
+        "processing": [{"endpoint": "queue", "outcome": {"execution_seconds": 9_000}, "times": 1}],
+    }
+    async with Client(pooled) as client:
+        for state, plan in fates.items():
+            simulator.faults(plan)
+            answer = await client.queue(order(f"to be {state}"))
+            job_id = answer.headers["x-gateway-job"]
+            await eventually(lambda j=job_id, s=state: _is(pooled, j, s), 20)  # type: ignore[misc]
+    simulator.faults([])
+    _assert_gauges_equal_the_ledger(pooled)
+    pooled.restart()
+    _assert_gauges_equal_the_ledger(pooled)
+
+
+async def _is(gateway: GatewayProcess, job: str, state: str) -> bool:
+    return str((await asyncio.to_thread(job_of, gateway, job)).state) == state
+
+
+def _assert_gauges_equal_the_ledger(gateway: GatewayProcess) -> None:
+    shown, jobs = gateway.metrics(), jobs_of(gateway)
+    wasted = _dollars(job for job in jobs if job.state is State.FAILED_BILLED)
+    spent = _dollars(jobs)
+    reserved = sum((Decimal(str(job.reserved)) for job in jobs), Decimal())
+    in_doubt = sum((Decimal(str(job.in_doubt)) for job in jobs), Decimal())
+    assert all((wasted, reserved, in_doubt))
+    expected = {
+        f'spend_usd_total{{model="{MODEL}",team="film"}}': spent,
+        "reserved_usd": reserved,
+        "in_doubt_usd": in_doubt,
+        'waste_usd{reason="failed_billed"}': wasted,
+        'waste_usd{reason="lost"}': Decimal(),
+    }
+    used = spent + reserved + in_doubt
+    for scope, name, window in (
+        ("organization", "organization", "month"),
+        ("organization", "organization", "total"),
+        ("team", "film", "day"),
+        ("team", "film", "24h"),
+    ):
+        labels = f'{{name="{name}",scope="{scope}",window="{window}"}}'
+        expected[f"budget_used_usd{labels}"] = used
+        # A window that ends says when.
+        ends = f"{PREFIX}budget_window_end_timestamp_seconds{labels}" in shown
+        assert ends is (window in ("month", "day"))
+    found = {name: Decimal(repr(shown[PREFIX + name])) for name in expected}
+    assert found == expected
+    assert shown[f"{PREFIX}in_doubt_oldest_seconds"] > 0
+
+
+def _dollars(jobs: Iterator[Job] | list[Job]) -> Decimal:
+    return sum((Decimal(str(job.settled)) for job in jobs), Decimal())
+
+
+async def test_hostile_names_add_next_to_no_series(
+    gateway: GatewayProcess, chance: random.Random
+) -> None:
+    await _assert_bounded(gateway, chance, 300)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1200)
+async def test_a_hundred_thousand_hostile_names_add_next_to_no_series(
+    gateway: GatewayProcess, chance: random.Random
+) -> None:
+    await _assert_bounded(gateway, chance, 100_000)
+
+
+async def _assert_bounded(gateway: GatewayProcess, chance: random.Random, count: int) -> None:
+    """Paths, models, users, tags and methods that nobody else will ever name."""
+    async with Client(gateway) as client:
+        # One of each kind first: what counts is what other names add.
+        for kind in range(len(PATHS) + len(BLIPS)):
+            await _hostile(client, chance, kind)
+        before = set(gateway.metrics())
+        turns = iter(range(count))
+
+        async def send() -> None:
+            for turn in turns:
+                await _hostile(client, chance, turn)
+
+        await asyncio.gather(*(send() for _ in range(AT_ONCE)))
+    await settled_down(gateway)
+    added = set(gateway.metrics()) - before
+    print(f"{count} hostile requests added {len(added)} series")
+    assert len(added) <= SERIES_ADDED_MAX, sorted(added)[:80]
+
+
+async def _hostile(client: Client, chance: random.Random, turn: int) -> httpx.Response:
+    name = f"{chance.getrandbits(64):x}"
+    kind = turn % (len(PATHS) + len(BLIPS))
+    if kind < len(PATHS):
+        method = chance.choice(("GET", "POST", "DELETE", f"X{name}".upper()))
+        return await client.request(method, PATHS[kind].format(name))
+    body = order(name, model=f"model-{name}", queue_id=name, **{name: name})
+    return await client.post(
+        BLIPS[kind - len(PATHS)], body, X_Gateway_Tags=name, User_Agent=name, X_Request_Id=name
+    )
+
+
+def test_promtool_finds_nothing_to_improve(gateway: GatewayProcess) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not installed: the format of /metrics is not checked")
+    answer = httpx.get(f"{gateway.url}/metrics", trust_env=False)
+    done = subprocess.run(
+        [promtool, "check", "metrics"],
+        input=answer.content,
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
