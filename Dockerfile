@@ -40,6 +40,6 @@ VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
-  CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ['VGW_PORT'] + '/livez', timeout=2)"]
+  CMD ["venice-gateway", "doctor", "--live"]
 ENTRYPOINT ["venice-gateway"]
 CMD ["serve"]

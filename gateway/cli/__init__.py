@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from gateway.cli.program import main
+import os
+import sys
 
 __all__ = ["main"]
+
+
+def main() -> None:
+    """Run what was typed; the health check before anything is imported that it does not need."""
+    from gateway.cli import liveness
+
+    if tuple(sys.argv[1:]) == liveness.COMMAND:
+        sys.exit(liveness.main(os.environ))
+    from gateway.cli.program import main as run
+
+    run()

@@ -43,12 +43,11 @@ def doctor(
 
 
 def _check_live() -> Check:
-    from gateway.cli.examination import Check, is_live
+    from gateway.cli.examination import Check
+    from gateway.cli.liveness import found
 
-    url = load_settings(os.environ, simulator=True, serves=False).listening_url
-    if is_live(url):
-        return Check("gateway", "ok", f"it answers at {url}")
-    return Check("gateway", "problem", f"nothing answers at {url}/livez. Start it: serve.")
+    is_well, message = found(os.environ)
+    return Check("gateway", "ok" if is_well else "problem", message)
 
 
 def _examine() -> Iterator[Check]:

@@ -12,14 +12,13 @@ import shutil
 import socket
 import stat
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+from gateway.cli.liveness import is_live
 from gateway.core.policy import VideoRules
 from gateway.policies import BadPolicy, LoadedRules, load_rules
 from gateway.setting_values import is_loopback
@@ -27,7 +26,6 @@ from gateway.settings import Settings
 
 Status = Literal["ok", "warning", "problem"]
 
-LIVE_SECONDS_MAX = 3.0
 _NETWORK_TYPES = frozenset(
     """nfs nfs4 cifs smb2 smb3 smbfs 9p afs ceph lustre ncpfs beegfs gfs2 ocfs2 fuse.sshfs
     fuse.ceph fuse.glusterfs fuse.s3fs fuse.rclone glusterfs""".split()
@@ -154,16 +152,6 @@ def _taken(settings: Settings, where: str) -> Check:
         return Check("port", "ok", f"{where} is taken by this gateway, which runs")
     hint = "Set VGW_PORT to a free one."
     return Check("port", "problem", f"{where} is taken by another venice-gateway. {hint}")
-
-
-def is_live(url: str) -> bool:
-    """Whether a gateway answers there; nothing else of it is asked."""
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with direct.open(f"{url}/livez", timeout=LIVE_SECONDS_MAX) as answer:
-            return bool(answer.status == 200 and answer.read(16) == b"ok\n")
-    except (urllib.error.URLError, OSError, ValueError):
-        return False
 
 
 def _owner(database: Path) -> str:
