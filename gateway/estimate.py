@@ -104,8 +104,8 @@ class Estimator:
         )
         _obey(check_price(policy, model.id, quoted.price), policy, caller, model.id)
         limits = rules.rulebook.limits_for(
-            key_id=caller.key.id,
-            key_name=caller.key.name,
+            key_id=caller.key.counts_as,
+            key_name=caller.key.label,
             key_budget=caller.key.budget,
             user=caller.user.name,
             team=caller.user.team,

@@ -98,4 +98,4 @@ class Flight:
     @property
     def twin_key(self) -> tuple[str, str]:
         """What makes another request a twin: the same key and an equal body."""
-        return (self.request.caller.key.id, self.request.body_digest)
+        return (self.request.caller.key.counts_as, self.request.body_digest)

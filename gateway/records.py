@@ -51,6 +51,18 @@ class Key:
     created_at: int = 0
     expires_at: int | None = None
     revoked_at: int | None = None
+    origin: str | None = None
+    """The first key of its rotations; None where it is that itself."""
+
+    @property
+    def counts_as(self) -> str:
+        """The id under which jobs, windows and grants know this key, through all rotations."""
+        return self.origin or self.id
+
+    @property
+    def label(self) -> str:
+        """What people call it: its name, else its id."""
+        return self.name or self.id
 
 
 class Role(StrEnum):

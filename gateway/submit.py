@@ -141,7 +141,7 @@ class Orders:
 
     async def _join_twin(self, request: QueueRequest) -> QueueAnswer | None:
         """The answer of an identical request whose client left before having it, if any."""
-        twin_key = (request.caller.key.id, request.body_digest)
+        twin_key = (request.caller.key.counts_as, request.body_digest)
         if any(flight.presence.is_here for flight in self._flights.get(twin_key, ())):
             await self._clock.sleep(NEWS_SECONDS)
         for flight in self._flights.get(twin_key, ()):

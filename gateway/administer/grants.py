@@ -55,7 +55,7 @@ def _whose(office: Office, to: str) -> tuple[Scope, str]:
     if scope == Scope.USER and name:
         office.user(name)
     elif scope == Scope.KEY and name:
-        office.key(name)
+        name = office.key(name).counts_as
     elif scope == Scope.TEAM and name:
         office.require_team(name)
     else:

@@ -73,19 +73,36 @@ async def rotate_key(
 ) -> tuple[NewKey, Key]:
     """A new key with the same settings, and the old one, which ends after the overlap.
 
-    A budget of the key's own begins anew with the new key: windows of a key are that key's.
+    Both count as one key: what the old one spent stays in the windows that the new one has. A key
+    that was made for so long is followed by one for as long.
     """
     old, now = office.key(key_id), office.clock.now()
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
         raise Conflict(f"The key {key_id} has ended already. Create a new one instead.")
+    if (newer := _successor(office, old)) is not None:
+        raise Conflict(f"The key {key_id} was rotated already: rotate {newer.id}, its successor.")
     new_id, text = new_key()
-    new = replace(old, id=new_id, digest=digest(text), created_at=now)
+    expires_at = None if old.expires_at is None else now + old.expires_at - old.created_at
+    new = replace(
+        old,
+        id=new_id,
+        digest=digest(text),
+        created_at=now,
+        expires_at=expires_at,
+        origin=old.counts_as,
+    )
     await _add(office, actor, "key.rotate", new)
     ends = now + overlap_ms
     if old.expires_at is None or old.expires_at > ends:
         old = await office.ledger.change_key(key_id, {"expires_at": ends})
         office.keyring.put_key(old)
     return NewKey(new, text), old
+
+
+def _successor(office: Office, old: Key) -> Key | None:
+    """The newest key that has taken the place of another, if any has."""
+    family = [key for key in office.keyring.keys(old.user) if key.counts_as == old.counts_as]
+    return family[-1] if family[-1].created_at > old.created_at else None
 
 
 async def _add(office: Office, actor: str, act: str, key: Key) -> None:
@@ -101,5 +118,6 @@ async def _add(office: Office, actor: str, act: str, key: Key) -> None:
         "tags": key.tags,
         "expires_at": key.expires_at,
         "is_service": key.is_service,
+        "counts_as": key.counts_as,
     }
     await office.audit(actor, act, key.id, detail)

@@ -78,8 +78,8 @@ async def standings(office: Office, user: User) -> list[Standing]:
 def limits_of(office: Office, caller: Caller) -> list[Limit]:
     """Every budget that a job of this caller may touch, of whichever model."""
     return office.rulebook.limits_for(
-        key_id=caller.key.id,
-        key_name=caller.key.name,
+        key_id=caller.key.counts_as,
+        key_name=caller.key.label,
         key_budget=caller.key.budget,
         user=caller.user.name,
         team=caller.user.team,

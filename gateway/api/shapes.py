@@ -50,6 +50,7 @@ def key_shape(key: Key) -> Shape:
         "created_at": rfc3339(key.created_at),
         "expires_at": time_of(key.expires_at),
         "revoked_at": time_of(key.revoked_at),
+        "counts_as": key.counts_as,
     }
 
 

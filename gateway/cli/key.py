@@ -110,7 +110,7 @@ def rotate(
     overlap: Annotated[str, typer.Option(help="How long the old key still opens.")] = "24h",
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key with the same settings; the old one ends after the overlap."""
+    """Make a new key that counts as the old one, which ends after the overlap."""
     with administration() as doors:
         made = doors.post("keys", id, "rotate", body={"overlap": overlap})
         _shown_once(made, as_json)

@@ -92,13 +92,13 @@ def user_of(row: Sequence[Any]) -> User:
 
 KEY_COLUMNS = (
     "id, user, digest, name, budget_window, budget_micros, models, tags, delivery, is_service, "
-    "created_at, expires_at, revoked_at"
+    "created_at, expires_at, revoked_at, origin"
 )
 
 
 def key_of(row: Sequence[Any]) -> Key:
     """A row of `KEY_COLUMNS`."""
-    key_id, user, digest, name, window, micros, models, tags, delivery, is_service, *times = row
+    key_id, user, digest, name, window, micros, models, tags, delivery, is_service, *rest = row
     return Key(
         id=key_id,
         user=user,
@@ -109,9 +109,10 @@ def key_of(row: Sequence[Any]) -> Key:
         tags=tuple(json.loads(tags)),
         delivery=delivery,
         is_service=bool(is_service),
-        created_at=times[0],
-        expires_at=times[1],
-        revoked_at=times[2],
+        created_at=rest[0],
+        expires_at=rest[1],
+        revoked_at=rest[2],
+        origin=rest[3],
     )
 
 
@@ -119,7 +120,8 @@ def key_row(key: Key) -> tuple[Any, ...]:
     """The values of `KEY_COLUMNS` for a key."""
     window, amount = key.budget or (None, None)
     values = (key.id, key.user, key.digest, key.name, window, amount, key.models, key.tags)
-    rest = (key.delivery, key.is_service, key.created_at, key.expires_at, key.revoked_at)
+    times = (key.created_at, key.expires_at, key.revoked_at)
+    rest = (key.delivery, key.is_service, *times, key.origin)
     return tuple(encode(value) for value in (*values, *rest))
 
 

@@ -203,7 +203,7 @@ def _new_job(order: Order, at: int, remaining: Money | None) -> Job:
     return Job(
         id=order.id,
         user=order.caller.user.name,
-        key_id=order.caller.key.id,
+        key_id=order.caller.key.counts_as,
         team=order.caller.user.team,
         model=order.model,
         state=State.RESERVED,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import httpx
@@ -117,7 +119,65 @@ def test_a_rotated_key_has_the_same_settings_and_the_old_one_ends_after_the_over
     assert me(client, new["key"]) == 401
     shown = admin.get(f"/keys/{last['id']}").json()
     assert (shown["tags"], shown["budget_usd"]) == (["ci"], "3.000000")
+    assert (shown["counts_as"], shown["expires_at"]) == (old["id"], None)
+    refused = admin.post(f"/keys/{old['id']}/rotate", json={})
+    assert (refused.status_code, last["id"] in refused.json()["detail"]) == (409, True)
     assert admin.post(f"/keys/{new['id']}/rotate", json={}).status_code == 409
+
+
+def test_a_rotated_key_goes_on_in_the_windows_of_the_old_one(
+    admin: httpx.Client, client: httpx.Client
+) -> None:
+    price = "0.1025"
+    old = added(admin, "thrifty", budget={"usd": price, "window": "total"})
+
+    def order(key: str, prompt: str) -> int:
+        body = {**BODY, "prompt": prompt}
+        return client.post("/api/v1/video/queue", json=body, headers=bearer(key)).status_code
+
+    assert order(old["key"], "first") == 200
+    new = admin.post(f"/keys/{old['id']}/rotate", json={}).json()
+    assert [order(key, "second") for key in (new["key"], old["key"])] == [402, 402]
+    windows = client.get("/gateway/v1/me", headers=bearer(new["key"])).json()["budgets"]
+    (window,) = [window for window in windows if window["scope"] == "key"]
+    assert Decimal(window["spent_usd"]) + Decimal(window["reserved_usd"]) == Decimal(price)
+    assert window["name"] == new["id"]
+
+    form = {"usd": price, "window": "total", "until": "1d", "why": "one more"}
+    grant = admin.post("/grants", json={"to": f"key:{new['id']}", **form}).json()
+    assert grant["to"] == f"key:{old['id']}"
+    assert [order(key, "third") for key in (new["key"], old["key"])] == [200, 402]
+    rows = admin.get("/usage", params={"by": "key"}).json()["usage"]
+    assert [row["jobs"] for row in rows if row["key"] in (old["id"], new["id"])] == [2]
+
+
+def test_a_lost_answer_is_found_again_with_the_key_that_followed(
+    gateway_server: GatewayProcess, admin: httpx.Client, client: httpx.Client
+) -> None:
+    simulator, old = gateway_server.simulator, added(admin, "twin")
+    body = {**BODY, "prompt": "lost, then rotated"}
+
+    def order(key: str) -> httpx.Response:
+        return client.post("/api/v1/video/queue", json=body, headers=bearer(key))
+
+    simulator.faults([{"endpoint": "queue", "before": "answer", "action": {"drop": True}}])
+    try:
+        lost = order(old["key"])
+    finally:
+        simulator.faults([])
+    new = admin.post(f"/keys/{old['id']}/rotate", json={}).json()
+    again = order(new["key"])
+    assert (lost.status_code, again.status_code) == (409, 409)
+    assert again.json()["job"] == lost.json()["job"]
+
+
+def test_a_key_made_for_a_time_is_followed_by_one_for_as_long(admin: httpx.Client) -> None:
+    old = added(admin, "lasting", expires="30d")
+    new = admin.post(f"/keys/{old['id']}/rotate", json={"overlap": "1h"}).json()
+    ends = [admin.get(f"/keys/{key['id']}").json()["expires_at"] for key in (old, new)]
+    until = [datetime.fromisoformat(end) - datetime.now(UTC) for end in ends]
+    assert timedelta(minutes=59) < until[0] <= timedelta(hours=1)
+    assert timedelta(days=29, hours=23) < until[1] <= timedelta(days=30)
 
 
 def test_a_grant_raises_a_limit_until_it_is_revoked(

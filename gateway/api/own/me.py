@@ -46,8 +46,8 @@ async def _standings(services: Services, caller: Caller) -> list[Standing]:
     """Every window that a job of the caller may touch, of whichever model."""
     rulebook = services.rulebook
     limits = rulebook.limits_for(
-        key_id=caller.key.id,
-        key_name=caller.key.name,
+        key_id=caller.key.counts_as,
+        key_name=caller.key.label,
         key_budget=caller.key.budget,
         user=caller.user.name,
         team=caller.user.team,

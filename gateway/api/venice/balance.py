@@ -23,8 +23,8 @@ async def money_left(services: Services, caller: Caller) -> Money | None:
     """
     rulebook = services.rulebook
     limits = rulebook.limits_for(
-        key_id=caller.key.id,
-        key_name=caller.key.name,
+        key_id=caller.key.counts_as,
+        key_name=caller.key.label,
         key_budget=caller.key.budget,
         user=caller.user.name,
         team=caller.user.team,
