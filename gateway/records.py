@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.core.budget import Calendar, Limit, Scope, Standing
+from gateway.core.budget import Calendar, Limit, Passed, Scope, Standing
 from gateway.core.job import Entry, Holding, State
 from gateway.core.money import ZERO, Money
 from gateway.core.pacing import CallClass
@@ -183,6 +183,8 @@ class Reserved:
     job: Job
     observed: Sequence[Standing] = ()
     """Windows that were overrun but are only observed."""
+    passed: Sequence[Passed] = ()
+    """Shares of windows that this reservation lifted them to."""
 
 
 @dataclass(frozen=True, slots=True)

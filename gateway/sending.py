@@ -16,6 +16,7 @@ import structlog
 
 from gateway.allowances import Allowances
 from gateway.book import JobBook
+from gateway.budget_watch import BudgetWatch
 from gateway.core.answers import REFUSALS, read_queue_answer
 from gateway.core.budget import Standing
 from gateway.core.catalogue import ModelFacts
@@ -77,6 +78,7 @@ class Sending:
         spending: Spending,
         allowances: Allowances,
         metrics: Metrics,
+        budgets: BudgetWatch,
         upstream_key: Callable[[], str],
     ) -> None:
         self._ledger = ledger
@@ -87,6 +89,7 @@ class Sending:
         self._spending = spending
         self._allowances = allowances
         self._metrics = metrics
+        self._budgets = budgets
         self._upstream_key = upstream_key
         self._moves = Moves(ledger, clock, book, spending)
         self._starting: Counter[str] = Counter()
@@ -195,7 +198,9 @@ class Sending:
         )
         held = await self._hold(order)
         if isinstance(held, Overrun):
+            self._budgets.refused(held.standing, caller.user.team)
             raise await self._overrun(request, held.standing, estimate, deadline)
+        self._budgets.reserved(held)
         for standing in held.observed:
             _log.warning("budget.observed", standing=str(standing), job=held.job.id)
         _log.info("reservation.held", job=held.job.id, user=held.job.user, usd=str(held.job.quote))

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from gateway.allowances import Allowances
 from gateway.book import JobBook
+from gateway.budget_watch import BudgetWatch
 from gateway.core.catalogue import Catalogue, ModelFacts
 from gateway.core.policy import Rulebook
 from gateway.core.retry import Outcome
@@ -142,6 +143,7 @@ async def order_house(
         spending=Spending(clock, metrics, ledger, lambda: True),
         allowances=Allowances(clock, lambda: rulebook),
         metrics=metrics,
+        budgets=BudgetWatch(clock),
         upstream_key=lambda: "fingerprint",
     )
     orders = Orders(ledger, clock, book, sending, lambda: waits or Waits())

@@ -68,11 +68,18 @@ def policy_name(office: Office, user: User) -> str:
 
 
 async def standings(office: Office, user: User) -> list[Standing]:
-    """How every window of a user stands that is theirs alone."""
+    """How every window stands that an order of a user may touch: those of each of their keys that
+    opens, their own, and the pools they share."""
+    keys = [key for key in office.keyring.keys(user.name) if key.revoked_at is None]
     nobody = Key(id="", user=user.name, digest="")
-    all_limits = limits_of(office, Caller(user, nobody))
-    own = [limit for limit in all_limits if limit.scope is Scope.USER]
-    return await _standings(office, own)
+    limits = [limit for key in keys for limit in _key_limits(office, Caller(user, key))]
+    shared = limits_of(office, Caller(user, nobody))
+    limits += [limit for limit in shared if limit.scope is not Scope.KEY]
+    return await _standings(office, limits)
+
+
+def _key_limits(office: Office, caller: Caller) -> list[Limit]:
+    return [limit for limit in limits_of(office, caller) if limit.scope is Scope.KEY]
 
 
 def limits_of(office: Office, caller: Caller) -> list[Limit]:

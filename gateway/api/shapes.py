@@ -172,6 +172,7 @@ def standing_shape(standing: Standing) -> Shape:
         "reserved_usd": str(standing.reserved),
         "in_doubt_usd": str(standing.in_doubt),
         "left_usd": str(standing.left),
+        "used_percent": standing.used_percent,
         "resets_at": time_of(standing.resets_at),
         "only_observed": limit.only_observed,
     }

@@ -27,6 +27,7 @@ from gateway.api.services import Services
 from gateway.app.offline import root_key
 from gateway.app.routed import WithApp
 from gateway.book import JobBook
+from gateway.budget_watch import BudgetWatch
 from gateway.catalogues import CatalogueShelf
 from gateway.core.errors import SpendingStopped
 from gateway.core.job import State
@@ -218,6 +219,7 @@ class Gateway:
             spending=self._spending,
             allowances=self._allowances,
             metrics=metrics,
+            budgets=BudgetWatch(clock),
             upstream_key=lambda: fingerprint(self.api_key),
         )
         return Orders(ledger, clock, self._book, self._sending, self._waits)

@@ -15,7 +15,17 @@ from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
 app = typer.Typer(no_args_is_help=True, help="The rules in the policy files.")
 
-_WINDOWS = ("window", "models", "limit_usd", "spent_usd", "reserved_usd", "in_doubt_usd")
+_WINDOWS = (
+    "scope",
+    "name",
+    "window",
+    "models",
+    "limit_usd",
+    "spent_usd",
+    "reserved_usd",
+    "in_doubt_usd",
+    "used_percent",
+)
 
 
 @app.command()
@@ -76,6 +86,10 @@ def show(user: Annotated[str, typer.Argument(metavar="USER")], as_json: AsJson =
     rules = [
         {"rule": rule, "value": _inside(found["rules"], rule), "written_in": place}
         for rule, place in found["written_in"].items()
+    ]
+    rules += [
+        {"rule": rule, "value": _inside(found["shared_rules"], rule), "written_in": place}
+        for rule, place in found["shared_written_in"].items()
     ]
     as_table(rules, ("rule", "value", "written_in"))
     as_table(found["windows"], _WINDOWS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from enum import StrEnum
 
@@ -122,6 +122,8 @@ class Limit:
     """A glob: only jobs whose model matches count in this window."""
     only_observed: bool = False
     """An overrun is logged, not refused."""
+    warn_at: tuple[int, ...] = field(default=(), compare=False)
+    """Whole percents of the limit at which somebody is to be told; they make no other budget."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,12 @@ class Standing:
         """What may still be reserved; negative where a limit was lowered under what is spent."""
         return Money(_left_micros(self))
 
+    @property
+    def used_percent(self) -> int | None:
+        """How much of the ceiling is used, in whole percents, rounded down; None of nothing."""
+        ceiling = self.ceiling.micros
+        return self.used.micros * 100 // ceiling if ceiling > 0 else None
+
     def __str__(self) -> str:
         return (
             f"<{self.limit.scope} {self.limit.name} {self.limit.window}: {self.settled} of "
@@ -179,3 +187,38 @@ def least_left(standings: Sequence[Standing], price: Money) -> Money | None:
     """What remains after `price` in the tightest window; None where no limit applies."""
     least = min([_left_micros(s) for s in standings], default=None)
     return None if least is None else Money(least - price.micros)
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """A reservation lifted the used part of a window to a share that somebody wants to know of."""
+
+    limit: Limit
+    percent: int
+    used: Money
+    ceiling: Money
+    until: int
+    """Unix milliseconds: when this window is over, so that the same may be told anew."""
+
+
+def passed(
+    limit: Limit, span: Span, at: int, *, ceiling: int, used: int, price: int
+) -> list[Passed]:
+    """The shares in `warn_at` that a reservation at `at` lifts a window to, least first.
+
+    Amounts are micro-dollars: the limit with its grants, what counted before, and the price. A
+    share counts as reached when it is used up exactly; one that was reached before is not told.
+    """
+    after = used + price
+    until = lasts_until(limit.window, span, at)
+    return [
+        Passed(limit, percent, Money(after), Money(ceiling), until)
+        for percent in sorted(limit.warn_at)
+        if used * 100 < ceiling * percent <= after * 100
+    ]
+
+
+def lasts_until(window: str, span: Span, at: int) -> int:
+    """When everything that counts in a window at a moment counts no more, in Unix milliseconds."""
+    seconds = rolling_seconds(window)
+    return span.end if seconds is None else at + seconds * 1000

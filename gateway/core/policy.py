@@ -170,6 +170,7 @@ class Policy(_Rules):
     each_user: Windows = {}
     each_key: Windows = {}
     warn_at: tuple[Percent, ...] = (50, 80, 100)
+    """Used shares of a window at which the log, and whoever is notified, is told."""
     models: ModelChoice = ModelChoice()
     job: JobRules = JobRules()
     per_model: dict[Glob, ModelRules] = {}
@@ -231,25 +232,36 @@ class Rulebook(_Rules):
         model: str | None,
     ) -> list[Limit]:
         """Every budget that a job of this model by this key touches; None takes every model's."""
-        observed = "budgets" in policy.observe
+        seen = ("budgets" in policy.observe, policy.warn_at)
         key = key_name or key_id
         limits = []
         if key_budget is not None:
-            limits.append(Limit(Scope.KEY, key_id, key, *key_budget))
+            limits.append(Limit(Scope.KEY, key_id, key, *key_budget, warn_at=policy.warn_at))
         own = [("*", policy.each_key, policy.each_user)]
         per_model = policy.per_model.items() if model is None else policy.model_rules(model)
         own += [(glob, r.each_key, r.each_user) for glob, r in per_model]
         for glob, per_key, per_user in own:
             for window, amount in per_key.items():
-                limits.append(Limit(Scope.KEY, key_id, key, window, amount, glob, observed))
+                limits.append(Limit(Scope.KEY, key_id, key, window, amount, glob, *seen))
             for window, amount in per_user.items():
-                limits.append(Limit(Scope.USER, user, user, window, amount, glob, observed))
+                limits.append(Limit(Scope.USER, user, user, window, amount, glob, *seen))
+        return limits + self._pools(team)
+
+    def _pools(self, team: str | None) -> list[Limit]:
+        """What is shared: the team's pool and the organization's.
+
+        Who told of them would depend on whose order it was, if it were the user's policy that
+        says when: it is the team's own, and `default`'s.
+        """
+        limits = []
         if team is not None and team in self.teams:
+            warn_at = self.policies[self.teams[team].policy].warn_at
             for window, amount in self.teams[team].pool.items():
-                limits.append(Limit(Scope.TEAM, team, team, window, amount))
+                limits.append(Limit(Scope.TEAM, team, team, window, amount, warn_at=warn_at))
+        warn_at = self.policies["default"].warn_at if "default" in self.policies else ()
+        name = ORGANIZATION_NAME
         for window, amount in self.organization.pool.items():
-            name = ORGANIZATION_NAME
-            limits.append(Limit(Scope.ORGANIZATION, name, name, window, amount))
+            limits.append(Limit(Scope.ORGANIZATION, name, name, window, amount, warn_at=warn_at))
         return limits
 
 

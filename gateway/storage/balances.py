@@ -17,7 +17,7 @@ from gateway.ports import LedgerBroken
 from gateway.storage.sums import Reader, Rolling, Sums, derive, rolling_seconds
 from gateway.storage.verification import verify
 
-__all__ = ["Balances", "scopes_of", "verify"]
+__all__ = ["Balances", "Room", "scopes_of", "verify"]
 PLACES_REMEMBERED_MAX = 20_000
 """Keys, users and teams whose balances are remembered: some 20 MB."""
 MATCHES_REMEMBERED_MAX = 10_000
@@ -41,6 +41,10 @@ _MOVE_ALL = (
 )
 _TEXT = {scope: scope.value for scope in Scope}
 """SQLite takes a plain text at once; any other type it first asks to adapt itself."""
+
+Room = tuple[int, int]
+"""What is left, less than nothing where the limit forbids, and the limit with its grants: both in
+micro-dollars."""
 
 
 class _Row:
@@ -111,10 +115,10 @@ class Balances:
         """Grants have changed."""
         self._grants = None
 
-    def left(
+    def room(
         self, cursor: sqlite3.Cursor, limits: Sequence[Limit], spans: Sequence[Span], at: int
-    ) -> list[int]:
-        """What each limit's window has left, in micro-dollars; less than nothing where it forbids.
+    ) -> list[Room]:
+        """What each limit's window has left, and its ceiling.
 
         Balances that are not there yet come to be, and move from then on.
         """
@@ -129,7 +133,7 @@ class Balances:
             ceiling = limit.amount.micros
             if self._grants != {}:
                 ceiling += self._granted(cursor, limit, at)
-            found.append(ceiling - used if ceiling > 0 else -1)
+            found.append((ceiling - used if ceiling > 0 else -1, ceiling))
         return found
 
     def standings(

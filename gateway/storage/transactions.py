@@ -11,14 +11,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from gateway.core.budget import Calendar, Limit, Span, Standing, least_left, overruns
+from gateway.core.budget import (
+    Calendar,
+    Limit,
+    Passed,
+    Span,
+    Standing,
+    least_left,
+    overruns,
+    passed,
+)
 from gateway.core.job import Entry, Event, Holding, State, next_state
 from gateway.core.money import Money
 from gateway.core.movement import Amounts, Movement, movement
 from gateway.ports import AlreadyThere, LedgerBroken, Unknown
 from gateway.records import Grant, Job, Order, Overrun, Reserved
 from gateway.storage import grants, rows
-from gateway.storage.balances import Balances, scopes_of
+from gateway.storage.balances import Balances, Room, scopes_of
 from gateway.storage.sums import Spans
 
 IDEMPOTENCY_MS = 24 * 3_600_000
@@ -57,7 +66,8 @@ class Transactions:
         if order.idempotency_key is not None:
             _take_idempotency_key(cursor, order.caller.user.name, order.idempotency_key, at)
         spans = self._spans_of(order.limits, order.calendar, at)
-        left = self.balances.left(cursor, order.limits, spans, at)
+        room = self.balances.room(cursor, order.limits, spans, at)
+        left = [each for each, _ceiling in room]
         observed: Sequence[Standing] = ()
         if not left or min(left) >= order.quote.micros:
             remaining = _remaining(order, left)
@@ -74,7 +84,7 @@ class Transactions:
         _insert_job(cursor, job)
         held = Movement(Entry.RESERVE, Holding.RESERVED, reserved=order.quote)
         self._write_entry(cursor, job, held, at, reason=None, actor=None)
-        return Reserved(job, observed)
+        return Reserved(job, observed, _passed(order, spans, room, at))
 
     def standings(
         self,
@@ -197,6 +207,17 @@ def _remaining(order: Order, left: Sequence[int]) -> Money | None:
         each for limit, each in zip(order.limits, left, strict=True) if not limit.only_observed
     ]
     return Money(min(enforced) - order.quote.micros) if enforced else None
+
+
+def _passed(order: Order, spans: Sequence[Span], room: Sequence[Room], at: int) -> list[Passed]:
+    """The shares of its windows that an order lifts them to."""
+    price = order.quote.micros
+    found = []
+    for limit, span, (left, ceiling) in zip(order.limits, spans, room, strict=True):
+        if limit.warn_at and ceiling > 0:
+            used = ceiling - left
+            found += passed(limit, span, at, ceiling=ceiling, used=used, price=price)
+    return found
 
 
 def _new_job(order: Order, at: int, remaining: Money | None) -> Job:

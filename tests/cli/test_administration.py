@@ -32,6 +32,19 @@ def test_an_unknown_team_is_refused_and_the_known_ones_are_named(place: Place) -
     assert "film" in done.error
 
 
+def test_the_rules_of_a_user_are_shown_with_their_lines_and_every_window(place: Place) -> None:
+    shown = place.value("policy", "show", "anna")
+    assert shown["written_in"]["each_user.day"] == "rules.yaml:1"
+    assert shown["shared_written_in"] == {
+        "organization.timezone": "rules.yaml:1",
+        "organization.pool.month": "rules.yaml:1",
+    }
+    windows = [(w["scope"], w["window"], w["used_percent"]) for w in shown["windows"]]
+    # 0.25 settled and 0.25 in doubt, of 5 and of 1000 dollars.
+    assert windows == [("user", "day", 10), ("organization", "month", 0)]
+    assert "used_percent" in place.run("policy", "show", "anna").out
+
+
 def test_a_job_shows_where_its_money_is_by_either_id(place: Place) -> None:
     job = place.value("job", "show", f"queue-of-{BILLED}")
     assert (job["job"], job["state"]) == (BILLED, "failed_billed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -18,8 +19,10 @@ from gateway.core.budget import (
     Span,
     Standing,
     is_window,
+    lasts_until,
     least_left,
     overruns,
+    passed,
     rolling_seconds,
     window_at,
 )
@@ -231,3 +234,58 @@ def test_a_clock_that_jumps_reopens_no_window() -> None:
     day = window_at("day", now, ROME)
     for jump in (-HOUR, HOUR, timedelta(minutes=-5) // timedelta(milliseconds=1)):
         assert window_at("day", now + jump, ROME) == day
+
+
+def told(
+    used: int, price: int, ceiling: int = 100, warn_at: tuple[int, ...] = (50, 80)
+) -> list[int]:
+    """The shares that a reservation lifts a day's window to."""
+    limit = Limit(Scope.USER, "ann", "ann", "day", Money(100), warn_at=warn_at)
+    span = Span(0, 86_400_000)
+    found = passed(limit, span, 5, ceiling=ceiling, used=used, price=price)
+    assert all(
+        (p.until, p.used, p.ceiling) == (span.end, Money(used + price), Money(ceiling))
+        for p in found
+    )
+    return [each.percent for each in found]
+
+
+@pytest.mark.parametrize(
+    ("used", "price", "shares"),
+    [
+        (0, 49, []),
+        (0, 50, [50]),
+        (49, 1, [50]),
+        (50, 1, []),
+        (50, 29, []),
+        (40, 60, [50, 80]),
+        (79, 1, [80]),
+        (80, 20, []),
+        (0, 0, []),
+    ],
+)
+def test_a_share_is_told_by_the_reservation_that_reaches_it(
+    used: int, price: int, shares: list[int]
+) -> None:
+    assert told(used, price) == shares
+
+
+def test_shares_are_told_of_the_limit_with_its_grants_in_any_order_they_are_written() -> None:
+    assert told(90, 10, ceiling=200, warn_at=(100, 50)) == [50]
+    assert told(199, 1, ceiling=200, warn_at=(100, 50)) == [100]
+    assert told(0, 100, warn_at=(100, 50)) == [50, 100]
+    assert told(0, 100, warn_at=()) == []
+
+
+def test_a_rolling_window_may_be_told_of_again_once_all_of_it_has_passed() -> None:
+    assert lasts_until("24h", Span(1, 86_400_001), 86_400_000) == 2 * 86_400_000
+    assert lasts_until("day", Span(0, 86_400_000), 5) == 86_400_000
+    assert lasts_until("total", Span(0, END_OF_TIME), 5) == END_OF_TIME
+
+
+def test_the_used_share_counts_what_is_held_and_grants() -> None:
+    limit = Limit(Scope.USER, "ann", "ann", "day", Money(50))
+    standing = Standing(limit, Span(0, 9), Money(20), Money(20), Money(20), granted=Money(50))
+    assert standing.used_percent == 60
+    none = replace(standing, limit=replace(limit, amount=ZERO), granted=ZERO)
+    assert none.used_percent is None

@@ -18,7 +18,7 @@ from gateway.core.budget import Calendar, Limit, Scope
 from gateway.core.job import JOB_TABLE, Event, IllegalEvent, State
 from gateway.core.money import ZERO, Money
 from gateway.ports import AlreadyThere, Ledger, Unknown
-from gateway.records import Caller, Job, Key, Order, Overrun, Reserved, User
+from gateway.records import Caller, Grant, Job, Key, Order, Overrun, Reserved, User
 from tests.storage.conftest import NOON, OpenLedger
 
 HOUR = 3_600_000
@@ -323,3 +323,29 @@ class _World:
         for row in await self.ledger.spend("user", None, None):
             found = [row.settled.micros, row.reserved.micros, row.in_doubt.micros]
             assert found == wanted[row.name]
+
+
+async def test_a_reservation_tells_the_shares_it_lifts_its_windows_to(ledger: Ledger) -> None:
+    day = replace(limit(Money(170_000)), warn_at=(50, 100))
+    month = replace(limit(Money(1_000_000), window="month"), warn_at=(10, 20))
+    quiet = limit(PRICE, window="week")
+    found: list[list[tuple[str, int]]] = []
+    for number in range(2):
+        grown = replace(quiet, amount=Money((number + 1) * PRICE.micros))
+        order = an_order(number, limits=(day, month, grown))
+        held = await ledger.reserve(order, NOON)
+        assert isinstance(held, Reserved)
+        found.append([(each.limit.window, each.percent) for each in held.passed])
+    # 0.085 of 0.17 and of 1, then 0.17 of both; the third window wants nothing told.
+    assert found == [[("day", 50)], [("day", 100), ("month", 10)]]
+
+
+async def test_a_share_is_one_of_the_limit_with_its_grants(ledger: Ledger) -> None:
+    grant = Grant(
+        "g1", Scope.USER, "anna", "day", PRICE, NOON + HOUR, "trailer", "admin", created_at=NOON
+    )
+    await ledger.add_grant(grant)
+    day = replace(limit(PRICE), warn_at=(50, 100))
+    held = await ledger.reserve(an_order(1, limits=(day,)), NOON)
+    assert isinstance(held, Reserved)
+    assert [(each.percent, each.ceiling) for each in held.passed] == [(50, Money(170_000))]

@@ -93,6 +93,8 @@ async def user_policy(request: Request) -> Response:
             "policy": name,
             "rules": office.rulebook.policies[name].model_dump(mode="json"),
             "written_in": rules.written_in(office, name),
+            "shared_rules": rules.shared(office, found.team),
+            "shared_written_in": rules.shared_written_in(office, found.team),
             "windows": [standing_shape(standing) for standing in standings],
         }
     )
