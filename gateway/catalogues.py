@@ -16,6 +16,8 @@ from gateway.core.retry import Endpoint
 from gateway.core.strictjson import NotStrictJson, parse
 from gateway.ports import Clock, NoPlace, Upstream
 
+COPY_FILE = "catalogue.json"
+"""In the data directory."""
 FRESH_SECONDS = 600.0
 """Models come and go by the day; ten minutes keep a new one waiting little."""
 RETRY_SECONDS = 15.0
@@ -33,7 +35,7 @@ class CatalogueShelf:
         self._upstream = upstream
         self._clock = clock
         self._copy = copy
-        self._current: Catalogue | None = self._from_disk()
+        self._current = read_copy(copy)
         self._due = 0.0
 
     @property
@@ -44,6 +46,11 @@ class CatalogueShelf:
                 "The gateway could not read Venice's list of models yet, so it cannot check this "
                 "order. Nothing was bought; send the request again shortly."
             )
+        return self._current
+
+    @property
+    def last_known(self) -> Catalogue | None:
+        """The same; None where Venice never told."""
         return self._current
 
     def knows(self, model: str) -> bool:
@@ -85,12 +92,6 @@ class CatalogueShelf:
         self._due = now + FRESH_SECONDS
         self._to_disk(reply.body)
 
-    def _from_disk(self) -> Catalogue | None:
-        try:
-            return read_catalogue(parse(self._copy.read_bytes()))
-        except (OSError, NotStrictJson, ValueError):
-            return None
-
     def _to_disk(self, body: bytes) -> None:
         """Keep a copy; a full disk costs only the copy."""
         aside = self._copy.with_suffix(".new")
@@ -99,3 +100,11 @@ class CatalogueShelf:
             aside.replace(self._copy)
         except OSError as error:
             _log.warning("catalogue.not_kept", why=str(error))
+
+
+def read_copy(copy: Path) -> Catalogue | None:
+    """The catalogue as a gateway last kept it on disk; None where there is none to be read."""
+    try:
+        return read_catalogue(parse(copy.read_bytes()))
+    except (OSError, NotStrictJson, ValueError):
+        return None

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from gateway.core.keys import digest
+from gateway.core.keys import digest, random_text
 from gateway.records import Caller, Job
+
+JOB_ID_CHARACTERS = 22
 
 
 class ClientGone(Exception):
@@ -38,6 +41,11 @@ class Presence:
     async def gone(self) -> None:
         """Return when the client has left."""
         await self._left.wait()
+
+
+def new_job_id() -> str:
+    """A job's own id, before Venice has given it one."""
+    return "job" + random_text(secrets.token_bytes(32), JOB_ID_CHARACTERS)
 
 
 def body_digest(body: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from gateway.core.retention import KeepRules
 from gateway.core.retry import Endpoint, Outcome
 from gateway.records import (
     AdminKey,
+    Adoption,
     AuditRow,
     EntryRow,
     Grant,
@@ -134,6 +135,12 @@ class Ledger(Protocol):
         `facts` are job fields learned with the event; `settle_as` is what it really cost where
         that differs from the quote. Raises `IllegalEvent` and writes nothing where the event is
         not in the table.
+        """
+
+    async def adopt(self, adoption: Adoption, at: int, actor: str) -> Job:
+        """Take over a job that was bought elsewhere: in the making, its price spent already.
+
+        No limit is asked, for nothing is bought by it. `AlreadyThere` for a known queue_id.
         """
 
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:

@@ -177,6 +177,27 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
+class Adoption:
+    """A job that was bought elsewhere and is to be finished here."""
+
+    id: str
+    queue_id: str
+    caller: Caller
+    model: str
+    price: Money
+    """What it cost, as far as anybody knows: it is spent already."""
+    created_at: int
+    """When it was bought; its amount belongs to the windows of that moment."""
+    tags: tuple[str, ...] = ()
+    policy: str = "default"
+    policy_version: str = ""
+    seconds: int | None = None
+    resolution: str | None = None
+    download_url: str | None = field(default=None, repr=False)
+    """Venice's bearer link, where its answer brought one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reserved:
     """The money is held."""
 

@@ -6,7 +6,6 @@ Sending is durable before the first byte leaves, so that a crash tells never sen
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,13 +29,12 @@ from gateway.core.errors import (
 )
 from gateway.core.job import Event, State
 from gateway.core.json_text import encode
-from gateway.core.keys import random_text
 from gateway.core.money import Money
 from gateway.core.retry import NOT_ACCEPTED, Outcome
 from gateway.estimate import Estimate, Estimator
 from gateway.metrics import Metrics
 from gateway.moves import Moves
-from gateway.orders import ClientGone, Flight, QueueRequest
+from gateway.orders import ClientGone, Flight, QueueRequest, new_job_id
 from gateway.ports import AlreadyThere, Clock, Ledger, LedgerFailure, NoPlace, Reply, Upstream
 from gateway.quotes import (
     BUSY,
@@ -47,7 +45,6 @@ from gateway.quotes import (
 from gateway.records import Caller, Job, Order, Overrun, Reserved
 from gateway.spending import Spending
 
-JOB_ID_CHARACTERS = 22
 ACCEPTING = {
     State.SENDING: Event.ACCEPT,
     State.IN_DOUBT: Event.IDENTIFY,
@@ -181,7 +178,7 @@ class Sending:
     async def _reserve(self, request: QueueRequest, estimate: Estimate, deadline: float) -> Job:
         caller = request.caller
         order = Order(
-            id="job" + random_text(secrets.token_bytes(32), JOB_ID_CHARACTERS),
+            id=new_job_id(),
             caller=caller,
             model=estimate.model.id,
             body_digest=request.body_digest,

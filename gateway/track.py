@@ -131,7 +131,7 @@ class Tracking:
             if not facts:
                 return job
             return self._book.put(await self._ledger.note(job.id, facts))
-        held = job.reserved
+        paid = job.reserved + job.settled
         moved = self._book.put(
             await self._ledger.advance(
                 job.id, lesson.event, self._clock.now(), facts=facts, reason=lesson.reason
@@ -139,7 +139,7 @@ class Tracking:
         )
         _log.info("job.moved", job=job.id, state=moved.state, reason=lesson.reason)
         if lesson.event is Event.FAIL_REFUNDED:
-            self._metrics.refunds.labels("credits_refunded").inc(dollars(held))
+            self._metrics.refunds.labels("credits_refunded").inc(dollars(paid))
         return moved
 
     async def recover(self) -> None:

@@ -16,6 +16,7 @@ import yaml
 
 from docs.print_diagrams import with_diagrams
 from gateway.api.respond import TABLE
+from gateway.cli.adoption import COLUMNS
 from gateway.cli.program import app
 from gateway.cli.snippets import SNIPPETS
 from gateway.metrics import PREFIX, Metrics
@@ -217,3 +218,13 @@ def test_decisions_are_numbered_without_gaps_and_say_all_three_things() -> None:
         text = record.read_text("utf-8")
         for part in ("**Context.**", "**Choice.**", "**Given up.**"):
             assert part in text, f"{record.name} lacks {part}"
+
+
+def test_the_columns_of_an_adopted_file_are_documented_and_its_sample_has_no_others() -> None:
+    page = DOCS / "how-to" / "move-from-direct-use.md"
+    cells = [name for row in rows("how-to/move-from-direct-use.md") for name in row[0].split(", ")]
+    assert sorted(name.strip("`") for name in cells) == sorted(COLUMNS)
+    (sample,) = blocks(page, "csv")
+    head, *lines = sample.splitlines()
+    assert set(head.split(",")) <= set(COLUMNS)
+    assert {line.count(",") for line in lines} == {head.count(",")}

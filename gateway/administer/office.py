@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.book import JobBook
+from gateway.core.catalogue import Catalogue
 from gateway.core.errors import Conflict, InvalidRequest, Issue, NotFound
 from gateway.core.notation import duration_ms
 from gateway.core.policy import Rulebook
@@ -18,6 +19,7 @@ from gateway.metrics import Metrics
 from gateway.moments import read_moment
 from gateway.policies import BadPolicy, LoadedRules
 from gateway.ports import Clock, Ledger, VideoStore
+from gateway.quotes import QuoteBook
 from gateway.records import Key, User
 from gateway.spending import Spending
 
@@ -39,6 +41,10 @@ class Office:
     clock: Clock
     read_rules: Callable[[], LoadedRules]
     reload_rules: Callable[[], LoadedRules]
+    read_catalogue: Callable[[], Catalogue | None]
+    """Venice's models as last read; None where nobody ever read them."""
+    quotes: QuoteBook | None
+    """None where no gateway runs: then Venice cannot be asked."""
 
     def rules(self) -> LoadedRules:
         """The rules in force; `Conflict` with the reasons where the files cannot be used."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
-from gateway.api.reading import read_object
+from gateway.api.reading import TAGS_MAX, is_tag, read_object
 from gateway.core.errors import InvalidRequest, Issue
 from gateway.moments import read_moment
 
@@ -36,6 +36,12 @@ def _moment(value: object) -> int:
         raise ValueError(f"{value!r} is no date like 2026-12-31 and no time in RFC 3339") from error
 
 
+def _tag(value: str) -> str:
+    if not is_tag(value):
+        raise ValueError("a tag is of a-z 0-9 . _ - with up to 64 characters")
+    return value
+
+
 def _said(value: str) -> str:
     if not value.strip():
         raise ValueError("give a reason")
@@ -44,6 +50,7 @@ def _said(value: str) -> str:
 
 PageSize = Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(whole)]
 Moment = Annotated[int, BeforeValidator(_moment)]
+Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Field(max_length=TAGS_MAX)]
 Why = Annotated[str, Field(max_length=1_000), AfterValidator(_said)]
 
 

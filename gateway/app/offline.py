@@ -16,6 +16,7 @@ from gateway.api.admin.routes import DOORS as ADMIN_DOORS
 from gateway.api.edge import Edge
 from gateway.app.routed import WithApp
 from gateway.book import JobBook
+from gateway.catalogues import COPY_FILE, read_copy
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.moments import SystemClock
@@ -60,6 +61,8 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
             clock=clock,
             read_rules=cache(lambda: load_rules(settings.policies)),
             reload_rules=lambda: load_rules(settings.policies),
+            read_catalogue=lambda: read_copy(settings.data_dir / COPY_FILE),
+            quotes=None,
         )
         guarded = AdminGuard(WithApp(app), admin_keys)
         yield Edge(guarded, metrics, {}, access_log=False)

@@ -28,7 +28,7 @@ from gateway.app.offline import root_key
 from gateway.app.routed import WithApp
 from gateway.book import JobBook
 from gateway.budget_watch import BudgetWatch
-from gateway.catalogues import CatalogueShelf
+from gateway.catalogues import COPY_FILE, CatalogueShelf
 from gateway.core.errors import SpendingStopped
 from gateway.core.job import State
 from gateway.core.pacing import GateLimits
@@ -116,9 +116,7 @@ class Gateway:
         self._rules = Rules(self.settings.policies, self._metrics)
         await self._open_storage()
         self._venice = await self._open_upstream()
-        self._shelf = CatalogueShelf(
-            self._venice, self.clock, self.settings.data_dir / "catalogue.json"
-        )
+        self._shelf = CatalogueShelf(self._venice, self.clock, self.settings.data_dir / COPY_FILE)
         orders = self._build_orders()
         deliveries = self._build_deliveries()
         self.services = self._build_services(orders, deliveries)
@@ -374,6 +372,8 @@ class Gateway:
             clock=self.clock,
             read_rules=self.services.rules,
             reload_rules=self.services.reload_rules,
+            read_catalogue=lambda: self._shelf.last_known,
+            quotes=self._quotes,
         )
         names = {route.endpoint: name for name, route in doors.items()}
         # The edge answers every error itself, so Starlette's own handlers must not.

@@ -1,13 +1,15 @@
-"""`job`: what became of every order, and the decision about one in doubt."""
+"""`job`: what became of every order, the decision about one in doubt, and jobs bought elsewhere."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.adoption import adopt_file
 from gateway.cli.reach import WrongUsage, administration
-from gateway.cli.show import AsJson, as_record, as_table, as_value
+from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 from gateway.core.job import State
 
 app = typer.Typer(no_args_is_help=True, help="What became of every order.")
@@ -65,6 +67,67 @@ def resolve(
     body = {"decision": "settle" if settle else "release", "why": why}
     with administration() as doors:
         _shown(doors.post("jobs", id, "resolve", body=body), as_json)
+
+
+@app.command()
+def adopt(
+    queue_id: Annotated[
+        str | None, typer.Argument(metavar="[QUEUE_ID]", help="Venice's id of the job.")
+    ] = None,
+    *,
+    model: Annotated[str | None, typer.Option(help="The model it was ordered of.")] = None,
+    user: Annotated[str | None, typer.Option(help="Whose it is to be.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="One of the user's keys, by id or name; else the first.")
+    ] = None,
+    price: Annotated[
+        str | None, typer.Option(metavar="USD", help="What it cost; 0 if nothing is said.")
+    ] = None,
+    duration: Annotated[
+        str | None, typer.Option(metavar="5s", help="As ordered: Venice is asked for the price.")
+    ] = None,
+    resolution: Annotated[str | None, typer.Option(metavar="720p", help="As ordered.")] = None,
+    aspect_ratio: Annotated[str | None, typer.Option(metavar="16:9", help="As ordered.")] = None,
+    audio: Annotated[bool | None, typer.Option("--audio/--no-audio", help="As ordered.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated.")] = None,
+    created_at: Annotated[
+        str | None, typer.Option(metavar="TIME", help="When it was bought; else now.")
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="One job a line, the columns named in the first; - reads"
+            " stdin. What a line leaves out is taken from the options.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take over jobs that were bought elsewhere: follow, fetch and serve them from here on."""
+    if (queue_id is None) == (csv is None):
+        raise WrongUsage("Say which: a QUEUE_ID, or --csv FILE.")
+    if queue_id is not None and (model is None or user is None):
+        raise WrongUsage("Say --model and --user.")
+    given = {
+        "model": model,
+        "user": user,
+        "key": key,
+        "price_usd": price,
+        "duration": duration,
+        "resolution": resolution,
+        "aspect_ratio": aspect_ratio,
+        "audio": audio,
+        "tags": tag,
+        "created_at": created_at,
+    }
+    with administration() as doors:
+        if csv is not None:
+            adopt_file(doors, csv, given, as_json=as_json)
+            return
+        job = doors.post("jobs", "adopt", body={"queue_id": queue_id, **given})
+    if not job["adopted"]:
+        note(f"{queue_id} is here already, nothing was changed.")
+    _shown(job, as_json)
 
 
 def _shown(job: dict[str, Any], as_json: bool) -> None:

@@ -34,6 +34,10 @@ class Refused(Exception):
     """The command could not be done; the text says why and what to do. Exit status 1."""
 
 
+class Silent(Refused):
+    """Nobody answers: what comes after it would be refused as well."""
+
+
 class WrongUsage(Exception):
     """What was typed makes no sense; the text says what does. Exit status 2."""
 
@@ -75,7 +79,7 @@ class Doors:
         try:
             return _understood(self._runner.run(self._client.send(request)))
         except httpx.TransportError as error:
-            raise Refused(_silent(str(self._client.base_url), str(error))) from error
+            raise Silent(_silent(str(self._client.base_url), str(error))) from error
 
 
 @contextmanager

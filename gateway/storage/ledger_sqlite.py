@@ -26,6 +26,7 @@ from gateway.core.retention import KeepRules
 from gateway.ports import AlreadyThere, DatabaseRefused, LedgerBroken, LedgerFailure, Unknown
 from gateway.records import (
     AdminKey,
+    Adoption,
     AuditRow,
     EntryRow,
     Grant,
@@ -245,6 +246,12 @@ class SqliteLedger:
                 actor=actor,
                 settle_as=settle_as,
             )
+        )
+
+    async def adopt(self, adoption: Adoption, at: int, actor: str) -> Job:
+        """See `ports.Ledger.adopt`."""
+        return await self.access.run(
+            lambda connection: self._money.adopt(connection, adoption, at, actor)
         )
 
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:

@@ -25,8 +25,9 @@ from gateway.core.job import Entry, Event, Holding, State, next_state
 from gateway.core.money import Money
 from gateway.core.movement import Amounts, Movement, movement
 from gateway.ports import AlreadyThere, LedgerBroken, Unknown
-from gateway.records import Grant, Job, Order, Overrun, Reserved
+from gateway.records import Adoption, Grant, Job, Order, Overrun, Reserved
 from gateway.storage import grants, rows
+from gateway.storage.adoption import ADOPTED, as_reserved, taken_over
 from gateway.storage.balances import Balances, Room, scopes_of
 from gateway.storage.sums import Spans
 
@@ -85,6 +86,23 @@ class Transactions:
         held = Movement(Entry.RESERVE, Holding.RESERVED, reserved=order.quote)
         self._write_entry(cursor, job, held, at, reason=None, actor=None)
         return Reserved(job, observed, _passed(order, spans, room, at))
+
+    def adopt(self, connection: sqlite3.Connection, adoption: Adoption, at: int, actor: str) -> Job:
+        """Take over a job bought elsewhere: begun and ended at once, for its price is spent."""
+        at = self.ledger_time(at)
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1 FROM jobs WHERE queue_id = ?", (adoption.queue_id,))
+        if cursor.fetchone() is not None:
+            raise AlreadyThere(f"there is a job {adoption.queue_id} already")
+        job = as_reserved(adoption, at)
+        _insert_job(cursor, job)
+        began = Movement(Entry.RESERVE, Holding.RESERVED, reserved=job.quote)
+        self._write_entry(cursor, job, began, at, reason=ADOPTED, actor=actor)
+        changes = taken_over(job, adoption)
+        _guarded_update(connection, job, changes)
+        ended = Movement(Entry.SETTLE, Holding.SETTLED, -job.quote, settled=job.quote)
+        self._write_entry(cursor, job, ended, at, reason=ADOPTED, actor=actor)
+        return replace(job, **changes)
 
     def standings(
         self,

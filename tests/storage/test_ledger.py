@@ -18,7 +18,17 @@ from gateway.core.budget import Calendar, Limit, Scope
 from gateway.core.job import JOB_TABLE, Event, IllegalEvent, State
 from gateway.core.money import ZERO, Money
 from gateway.ports import AlreadyThere, Ledger, Unknown
-from gateway.records import Caller, Grant, Job, Key, Order, Overrun, Reserved, User
+from gateway.records import (
+    Adoption,
+    Caller,
+    Grant,
+    Job,
+    Key,
+    Order,
+    Overrun,
+    Reserved,
+    User,
+)
 from tests.storage.conftest import NOON, OpenLedger
 
 HOUR = 3_600_000
@@ -349,3 +359,71 @@ async def test_a_share_is_one_of_the_limit_with_its_grants(ledger: Ledger) -> No
     held = await ledger.reserve(an_order(1, limits=(day,)), NOON)
     assert isinstance(held, Reserved)
     assert [(each.percent, each.ceiling) for each in held.passed] == [(50, Money(170_000))]
+
+
+def an_adoption(number: int, **changes: Any) -> Adoption:
+    """A job bought elsewhere for 0.085 dollars an hour ago."""
+    bought = Adoption(
+        id=f"job{number}",
+        queue_id=f"elsewhere{number}",
+        caller=ANNA,
+        model="wan",
+        price=PRICE,
+        created_at=NOON - HOUR,
+    )
+    return replace(bought, **changes)
+
+
+async def test_an_adopted_job_is_in_the_making_and_its_price_spent_once(ledger: Ledger) -> None:
+    job = await ledger.adopt(an_adoption(1), NOON, "admin")
+    assert (job.state, job.settled, job.reserved) == (State.PROCESSING, PRICE, ZERO)
+    assert await ledger.job("elsewhere1") == job
+    entries = await ledger.entries_of(job.id)
+    assert [str(entry.kind) for entry in entries] == ["reserve", "settle"]
+    assert {entry.actor for entry in entries} == {"admin"}
+    assert (await ledger.verify()).is_sound
+    await ledger.advance(job.id, Event.FINISH, NOON)
+    stored = await ledger.advance(job.id, Event.STORE, NOON)
+    assert (stored.settled, len(await ledger.entries_of(job.id))) == (PRICE, 2)
+
+
+async def test_an_adopted_job_belongs_to_the_windows_it_was_bought_in(ledger: Ledger) -> None:
+    budgets = [limit(PRICE, window="day"), limit(PRICE, window="hour"), limit(PRICE, window="2h")]
+    before = await ledger.reserve(an_order(1, limits=budgets), NOON)
+    assert isinstance(before, Reserved)
+    await ledger.advance("job1", Event.GIVE_UP, NOON)
+    await ledger.adopt(an_adoption(2), NOON, "admin")
+    standings = await ledger.standings(budgets, CALENDAR, NOON)
+    assert [standing.settled for standing in standings] == [PRICE, ZERO, PRICE]
+    refused = await ledger.reserve(an_order(3, limits=budgets), NOON)
+    assert isinstance(refused, Overrun)
+    assert (await ledger.verify()).is_sound
+
+
+async def test_a_limit_that_is_used_up_does_not_keep_a_job_from_being_adopted(
+    ledger: Ledger,
+) -> None:
+    budget = [limit(PRICE)]
+    await ledger.reserve(an_order(1, limits=budget), NOON)
+    await ledger.adopt(an_adoption(2), NOON, "admin")
+    (standing,) = await ledger.standings(budget, CALENDAR, NOON)
+    assert standing.used == PRICE + PRICE
+    assert (await ledger.verify()).is_sound
+
+
+async def test_the_same_queue_id_is_adopted_once(ledger: Ledger) -> None:
+    await ledger.adopt(an_adoption(1), NOON, "admin")
+    with pytest.raises(AlreadyThere):
+        await ledger.adopt(an_adoption(2, queue_id="elsewhere1"), NOON, "admin")
+    assert await ledger.job("job2") is None
+    assert await ledger.entry_count() == 2
+    assert (await ledger.verify()).is_sound
+
+
+async def test_a_refund_of_an_adopted_job_is_a_correction(ledger: Ledger) -> None:
+    job = await ledger.adopt(an_adoption(1), NOON, "admin")
+    await ledger.advance(job.id, Event.FAIL_REFUNDED, NOON)
+    *_, last = await ledger.entries_of(job.id)
+    assert (str(last.kind), last.settled) == ("correct", -PRICE)
+    assert last.corrects is not None
+    assert (await ledger.verify()).is_sound

@@ -1,20 +1,29 @@
-"""`/gateway/v1/admin/jobs`: everybody's jobs, and the decision about one in doubt."""
+"""`/gateway/v1/admin/jobs`: everybody's jobs, the decision about one in doubt, and jobs that were
+bought elsewhere.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, Field, StrictBool, StrictInt
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import Office
 from gateway.administer import jobs as verbs
+from gateway.administer.adoption import Bought, adopt
 from gateway.api.admin.guard import actor_of, office_of
-from gateway.api.forms import Form, PageSize, Why, read_form, read_query
+from gateway.api.forms import Form, Moment, PageSize, Tags, Why, read_form, read_query
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, job_shape
 from gateway.core.job import State
+from gateway.core.notation import Amount
+from gateway.core.validation import MODEL_CHARACTERS_MAX
 from gateway.records import Job
+
+LINK_CHARACTERS_MAX = 4_096
+"""A signed address is some hundreds of characters long."""
 
 
 class Which(Form):
@@ -31,6 +40,38 @@ class Decision(Form):
 
     decision: Literal["settle", "release"]
     why: Why
+
+
+def _link(value: str) -> str:
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("it is no address")
+    return value
+
+
+class Elsewhere(Form):
+    """A job that was bought elsewhere; with pricing inputs and no price, Venice is asked for it."""
+
+    queue_id: str
+    model: Annotated[str, Field(min_length=1, max_length=MODEL_CHARACTERS_MAX)]
+    user: str
+    key: str | None = None
+    price_usd: Amount | None = None
+    duration: str | None = None
+    resolution: str | None = None
+    aspect_ratio: str | None = None
+    audio: StrictBool | None = None
+    upscale_factor: StrictInt | None = None
+    tags: Tags = ()
+    created_at: Moment | None = None
+    download_url: Annotated[
+        str | None, Field(max_length=LINK_CHARACTERS_MAX, repr=False), AfterValidator(_link)
+    ] = None
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """What bears on the price, of what was said."""
+        names = ("duration", "resolution", "aspect_ratio", "audio", "upscale_factor")
+        return self.model_dump(include=set(names), exclude_none=True)
 
 
 async def jobs(request: Request) -> Response:
@@ -67,6 +108,25 @@ async def resolve(request: Request) -> Response:
         why=form.why,
     )
     return json_response(await _whole(office, decided))
+
+
+async def adoption(request: Request) -> Response:
+    """Take over a job that was bought elsewhere: 201, or 200 for one that is here already."""
+    office, form = office_of(request), await read_form(request, Elsewhere)
+    bought = Bought(
+        queue_id=form.queue_id,
+        model=form.model,
+        user=form.user,
+        key=form.key,
+        price=form.price_usd,
+        inputs=form.inputs,
+        tags=form.tags,
+        created_at=form.created_at,
+        download_url=form.download_url,
+    )
+    adopted = await adopt(office, actor_of(request), bought)
+    shape = {**await _whole(office, adopted.job), "adopted": adopted.is_new}
+    return json_response(shape, 201 if adopted.is_new else 200)
 
 
 async def _whole(office: Office, job: Job) -> Shape:

@@ -6,25 +6,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StrictBool
+from pydantic import Field, StrictBool
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import keys as verbs
 from gateway.api.admin.guard import actor_of, office_of
-from gateway.api.forms import Form, read_form, read_query
-from gateway.api.reading import TAGS_MAX, is_tag
+from gateway.api.forms import Form, Tags, read_form, read_query
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, key_shape, time_of
 from gateway.core.notation import Amount, Duration, Glob, Name
 
 MODELS_MAX = 100
-
-
-def _tag(value: str) -> str:
-    if not is_tag(value):
-        raise ValueError("a tag is of a-z 0-9 . _ - with up to 64 characters")
-    return value
 
 
 class Budget(Form):
@@ -41,9 +34,7 @@ class NewKey(Form):
     name: Name | None = None
     budget: Budget | None = None
     models: Annotated[tuple[Glob, ...], Field(max_length=MODELS_MAX)] = ()
-    tags: Annotated[
-        tuple[Annotated[str, AfterValidator(_tag)], ...], Field(max_length=TAGS_MAX)
-    ] = ()
+    tags: Tags = ()
     expires: str | None = None
     """A length of time like `30d`, or a date."""
     delivery: Literal["auto", "json", "bytes"] = "auto"

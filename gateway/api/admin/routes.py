@@ -35,6 +35,7 @@ DOORS: dict[str, Route] = {
     "admin_grants": Route(f"{PREFIX}/grants", grants.grants, methods=["GET", "POST"]),
     "admin_grant_revoke": Route(f"{PREFIX}/grants/{{id}}/revoke", grants.revoke, methods=["POST"]),
     "admin_jobs": Route(f"{PREFIX}/jobs", jobs.jobs),
+    "admin_jobs_adopt": Route(f"{PREFIX}/jobs/adopt", jobs.adoption, methods=["POST"]),
     "admin_job": Route(f"{PREFIX}/jobs/{{id}}", jobs.job),
     "admin_job_resolve": Route(f"{PREFIX}/jobs/{{id}}/resolve", jobs.resolve, methods=["POST"]),
     "admin_ledger_entries": Route(f"{PREFIX}/ledger/entries", ledger.entries),
