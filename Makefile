@@ -21,7 +21,7 @@ else
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 endif
 
-.PHONY: help install dev serve test lint format bench torture mutants lock clean
+.PHONY: help install dev serve test lint format bench torture mutants dashboards lock clean
 
 help:
 	@echo 'make serve    install and start the gateway (with the simulator if there is no Venice key)'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test     install and run the tests          make lint     style and types'
 	@echo 'make bench    measure                            make torture  long runs with crashes'
 	@echo 'make mutants  break the code on purpose          make format   rewrite to the style'
+	@echo 'make dashboards  write the JSON of Grafana from its Python'
 	@echo 'make lock     renew the locked requirements      make clean    remove what was made here'
 
 $(BIN)/python:
@@ -95,6 +96,9 @@ torture: dev
 mutants: dev
 	$(BIN)/python -m tests.mutants $(ARGS)
 
+dashboards: dev
+	$(BIN)/python -m grafana.build
+
 # One resolution for CPython 3.11 to 3.14 on every platform, with hashes and without addresses: the
 # only index used is the public one, whatever this machine is configured to.
 LOCK := uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -114,4 +118,4 @@ lock:
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
-	find gateway tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find gateway grafana tests -name __pycache__ -type d -prune -exec rm -rf {} +

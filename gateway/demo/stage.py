@@ -1,6 +1,6 @@
 """Where the demonstration plays: a folder that is removed at the end, with rules of its own.
 
-Of the environment only `VGW_PORT` is read: a real key must not be able to get in here.
+Of the environment only the address is read: a real key must not be able to get in here.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ FAILURES_IN_CHAOS = 400
 """Chaos is about single calls; with fewer the gateway would soon, rightly, pause."""
 NEARLY_SPENT_USD = "0.30"
 """What a user of the team `class` may spend a day: five of the cheapest videos."""
+
+ADDRESS = ("VGW_HOST", "VGW_PORT", "VGW_PUBLIC_URL")
 
 _RULES = """\
 # The rules of the demonstration. Change them while it runs: they apply within two seconds.
@@ -76,10 +78,15 @@ def stage(environ: Mapping[str, str], *, chaos: bool) -> Iterator[Stage]:
                 nearly_spent=NEARLY_SPENT_USD,
             )
         )
-        port = {name: text for name, text in environ.items() if name == "VGW_PORT"}
+        address = {name: environ[name] for name in ADDRESS if name in environ}
+        if "VGW_HOST" in address:
+            # It is reached from its own machine all the same, through a published port.
+            address.setdefault(
+                "VGW_PUBLIC_URL", f"http://localhost:{address.get('VGW_PORT', 8080)}"
+            )
         yield Stage(
             folder,
-            load_settings(port, simulator=True, cwd=folder),
+            load_settings(address, simulator=True, cwd=folder),
             SimulatorSettings(
                 speed=SPEED,
                 queue_per_minute=QUEUE_PER_MINUTE,

@@ -1,0 +1,1 @@
+"""Whether what people watch the gateway with shows something, and the right thing."""
