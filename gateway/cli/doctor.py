@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.show import AsJson, as_value
+from gateway.cli.show import STATES, AsJson, as_value, painted
 from gateway.settings import Settings, SettingsRefused, load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def doctor(
         as_value({"ok": is_well, "checks": found})
     else:
         for check in checks:
-            print(f"{check.status.ljust(8)} {check.name.ljust(_WIDTH)} {check.message}")
+            status = painted(check.status.ljust(8), STATES[check.status])
+            print(f"{status} {check.name.ljust(_WIDTH)} {check.message}")
     if not is_well:
         raise typer.Exit(1)
 
