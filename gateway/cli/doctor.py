@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.cli.show import STATES, AsJson, as_value, painted
+from gateway.core.published import orders_per_minute
 from gateway.settings import Settings, SettingsRefused, load_settings
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ def _check_key(told: Told) -> Check:
         return Check(name, "warning", f"Venice does not say what it may do ({what}).")
     if told.rights.get("accessPermitted") is False:
         return Check(name, "problem", "Venice permits it no access. Look at the account there.")
-    return Check(name, "ok", "Venice takes it")
+    orders = orders_per_minute(told.document, lambda _model: True)
+    limits = "" if orders is None else f"; it publishes a limit of {orders} calls a minute"
+    return Check(name, "ok", f"Venice takes it{limits}")
 
 
 def check_clock(venice: datetime | None, here: datetime) -> Check:
