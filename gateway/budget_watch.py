@@ -1,15 +1,19 @@
 """Says when a budget passes a share that somebody wants to know of, and when it refuses.
 
-Each is said once per window, as an event of the log; nothing is refused or changed here. What was
-said is kept in memory: a share that was reached before a restart is not reached again.
+Each is said once per window, as an event of the log and as a notice; nothing is refused or changed
+here. What was said is kept in memory: a share that was reached before a restart is not reached
+again, and the outbox keeps a notice of the same window once.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 
 from gateway.core.budget import Limit, Passed, Scope, Standing, lasts_until
-from gateway.ports import Clock
+from gateway.core.notify import NoticeEvent
+from gateway.ports import Clock, Notices
 from gateway.records import Reserved
 
 SAID_MAX = 20_000
@@ -25,8 +29,9 @@ Said = tuple[Scope, str, str, str, int]
 class BudgetWatch:
     """Tells of budgets that fill up."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, notices: Notices) -> None:
         self._clock = clock
+        self._notices = notices
         self._said: dict[Said, int] = {}
 
     def reserved(self, held: Reserved) -> None:
@@ -40,20 +45,35 @@ class BudgetWatch:
         limit = standing.limit
         until = lasts_until(limit.window, standing.span, self._clock.now())
         if self._is_news(limit, REFUSED, until):
-            _log.warning(
-                "budget.exceeded",
-                **_names(limit, team),
-                used_usd=str(standing.used),
-                limit_usd=str(standing.ceiling),
-            )
+            facts = {"used_usd": str(standing.used), "limit_usd": str(standing.ceiling)}
+            self._tell(NoticeEvent.BUDGET_EXCEEDED, limit, team, until, facts)
 
     def _tell_share(self, passed: Passed, team: str | None) -> None:
-        _log.warning(
-            "budget.threshold",
-            **_names(passed.limit, team),
-            percent=passed.percent,
-            used_usd=str(passed.used),
-            limit_usd=str(passed.ceiling),
+        facts: dict[str, str | int] = {
+            "percent": passed.percent,
+            "used_usd": str(passed.used),
+            "limit_usd": str(passed.ceiling),
+        }
+        self._tell(NoticeEvent.BUDGET_THRESHOLD, passed.limit, team, passed.until, facts)
+
+    def _tell(
+        self,
+        event: NoticeEvent,
+        limit: Limit,
+        team: str | None,
+        until: int,
+        facts: Mapping[str, str | int],
+    ) -> None:
+        names = _names(limit, team)
+        _log.warning(str(event), **names, **facts)
+        share = facts.get("percent", "")
+        self._notices.post(
+            event,
+            f"{limit.scope}/{limit.id}/{limit.window}/{limit.models}/{until}/{share}",
+            limit.name,
+            team=names["team"],
+            user=limit.id if limit.scope is Scope.USER else None,
+            facts={**{name: value for name, value in names.items() if name != "team"}, **facts},
         )
 
     def _is_news(self, limit: Limit, share: int, until: int) -> bool:

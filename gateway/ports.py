@@ -23,6 +23,8 @@ from typing import Any, Protocol
 from gateway.core.budget import Calendar, Limit, Standing
 from gateway.core.job import Event, State
 from gateway.core.money import Money
+from gateway.core.notices import Attempt, Delivery, Notice, Telling, Webhook
+from gateway.core.notify import NoticeEvent
 from gateway.core.retention import KeepRules
 from gateway.core.retry import Endpoint, Outcome
 from gateway.records import (
@@ -232,6 +234,91 @@ class Ledger(Protocol):
     async def close(self) -> None: ...
 
 
+class Notices(Protocol):
+    """Where whoever has news hands it in; being told costs the teller nothing and cannot fail."""
+
+    def post(
+        self,
+        event: NoticeEvent,
+        key: str,
+        subject: str,
+        *,
+        team: str | None = None,
+        user: str | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Tell whoever wants to know; what has the same `key` is told once."""
+
+
+class Outbox(Protocol):
+    """Notices, the receivers they go to, and what came of each try, durably."""
+
+    async def post(
+        self, posted: Sequence[tuple[Notice, Sequence[str]]], marks: Mapping[str, str | None]
+    ) -> None:
+        """Keep notices with a delivery to each receiver, and the ledger's marks with them, in one
+        transaction. A notice whose key is known, or that nobody wants, leaves nothing."""
+
+    async def due(self, at: int, resting: Collection[str], limit: int) -> list[Delivery]:
+        """What is to be tried by then, the longest due first, but for receivers that rest."""
+
+    async def tried(self, delivery: Delivery, attempt: Attempt, next_at: int | None) -> None:
+        """Record a try; None for the next ends it, as delivered where the try arrived."""
+
+    async def deliveries(
+        self,
+        *,
+        event: str | None = None,
+        receiver: str | None = None,
+        state: Telling | None = None,
+        notice: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Delivery]:
+        """Newest first; `before` is the number of the last one of the page before."""
+
+    async def attempts(self, delivery: int) -> list[Attempt]:
+        """The tries of one delivery, oldest first."""
+
+    async def redeliver(self, notice_id: str, receiver: str | None, at: int) -> int:
+        """Begin anew with telling a notice, to one receiver or to all it went to; how many."""
+
+    async def forget(self, before: int) -> None:
+        """Let go of notices that are older, and of all about them, some at a time."""
+
+    async def ended_jobs(self, at: int, number: int, limit: int) -> list[tuple[int, Job]]:
+        """Jobs that ended then or later, but at that very moment only those with a greater
+        number, in order, with their numbers."""
+
+    async def doubted_jobs(self, after: int, limit: int) -> tuple[list[tuple[int, Job]], int]:
+        """Jobs that came to be in doubt by an entry with a greater id, in order, with that id;
+        and the id of the last entry that was looked at."""
+
+    async def webhooks(self) -> list[Webhook]: ...
+    async def set_webhook(self, webhook: Webhook) -> None: ...
+    async def remove_webhook(self, user: str) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a receiver answered, or why it did not."""
+
+    status: int | None
+    why: str | None = None
+    stated_wait_ms: int = 0
+
+
+class Messenger(Protocol):
+    """Takes one notice to one address: no redirects, bounded in time."""
+
+    async def send(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, only_public: bool
+    ) -> Told:
+        """`only_public` for addresses that users chose: those lead to the public internet only."""
+
+    async def close(self) -> None: ...
+
+
 class VideoStore(Protocol):
     """Whole videos by job id. A video is either wholly here or not at all."""
 
@@ -330,11 +417,6 @@ class NoPlace(Exception):
     """The gate had no place in time, or the breaker is open; nothing was sent."""
 
 
-class ModelClosed(Exception):
-    """Venice refused the organization's key for this model a moment ago, so it is not asked again
-    yet; nothing was sent."""
-
-
 class LinkRefused(Exception):
     """Venice's link leads where the gateway may not connect; nothing was sent. The text says why,
     without the link: that is a secret."""
@@ -343,8 +425,8 @@ class LinkRefused(Exception):
 class Upstream(Protocol):
     """Venice, through the gate and the retry table. Deadlines are monotonic seconds.
 
-    Every call may raise `NoPlace`, and `core.errors.Draining` once the gate is closed; those about
-    a model that is to be bought also `ModelClosed`; all only where nothing was sent.
+    Every call may raise `NoPlace`, and `core.errors.Draining` once the gate is closed; both only
+    where nothing was sent.
     """
 
     def user_wait(self, user: str) -> float:

@@ -7,6 +7,8 @@ import secrets
 from pathlib import Path
 
 from gateway.core.keys import ID_CHARACTERS, SECRET_CHARACTERS, compose, random_text
+from gateway.core.notify import KeptAt
+from gateway.setting_values import SECRET_BYTES_MAX
 
 
 def read_or_make(path: Path, content: str) -> str:
@@ -29,6 +31,25 @@ def replace(path: Path, content: str) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     read_or_make(temporary, content)
     temporary.rename(path)
+
+
+class NotKept(Exception):
+    """There is no secret where one is said to be kept; the text says where, never the secret."""
+
+
+def kept_secret(where: KeptAt) -> str:
+    """The secret in a variable of the environment or in a file, as it is now; `NotKept`."""
+    if where.kind == "env":
+        text = os.environ.get(where.name, "")
+    else:
+        try:
+            with Path(where.name).open("rb") as file:
+                text = file.read(SECRET_BYTES_MAX).decode("utf-8")
+        except (OSError, ValueError) as error:
+            raise NotKept(f"{where} cannot be read") from error
+    if not text.strip():
+        raise NotKept(f"{where} is empty")
+    return text.strip()
 
 
 class WatchedSecret:

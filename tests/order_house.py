@@ -30,6 +30,7 @@ from gateway.sending import Sending
 from gateway.spending import Spending
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.submit import Orders, Waits
+from tests.handed_in import HandedIn
 
 Hook = Callable[..., Awaitable[None]]
 
@@ -143,7 +144,7 @@ async def order_house(
         spending=Spending(clock, metrics, ledger, lambda: True),
         allowances=Allowances(clock, lambda: rulebook),
         metrics=metrics,
-        budgets=BudgetWatch(clock),
+        budgets=BudgetWatch(clock, HandedIn()),
         upstream_key=lambda: "fingerprint",
     )
     orders = Orders(ledger, clock, book, sending, lambda: waits or Waits())

@@ -55,6 +55,9 @@ PURE = frozenset(
 IMPURE_CALLS = frozenset({"open", "print", "input", "eval", "exec", "__import__", "breakpoint"})
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
+NETWORK = frozenset({"httpx", "aiohttp", "requests", "http.client", "urllib3", "socketserver"})
+WAYS_OUT = {"gateway.upstream.client", "gateway.upstream.webhooks"}
+
 MONEY_CORE = (
     "money",
     "pricing",
@@ -185,6 +188,17 @@ def _mentions_micros(tree: ast.AST) -> bool:
     return any(isinstance(n, ast.Attribute) and n.attr == "micros" for n in ast.walk(tree))
 
 
+def network_imports(module: str, source: str) -> list[str]:
+    """What opens connections of its own."""
+    return sorted({name for name in imported(parsed(source)) if name in NETWORK})
+
+
+def _is_a_programs(module: str, _: str) -> bool:
+    """Commands and the demo are clients of a gateway; the simulator is a server."""
+    apart = ("gateway.cli", "gateway.demo", SIMULATOR)
+    return not any(within(module, package) for package in apart)
+
+
 def _handles_money(module: str, source: str) -> bool:
     if module in MONEY_MODULES:
         return True
@@ -228,6 +242,11 @@ def test_no_float_meets_micro_dollars_anywhere() -> None:
     assert not broken(floats_on_money, lambda module, _: module not in MONEY_EXITS)
 
 
+def test_connections_are_opened_to_venice_and_to_receivers_by_one_module_each() -> None:
+    """R37: a module that opens others is a way out that nobody checks."""
+    assert set(broken(network_imports, _is_a_programs)) == WAYS_OUT
+
+
 def test_every_module_says_first_what_it_is_for() -> None:
     silent = [
         module
@@ -264,6 +283,7 @@ def test_every_module_says_first_what_it_is_for() -> None:
         (impurities, "gateway.core.money", "text = open('x').read()"),
         (impurities, "gateway.core.money", "at = datetime.now(UTC)"),
         (impurities, "gateway.core.money", "day = datetime.date.today()"),
+        (network_imports, "gateway.submit", "def f():\n    from httpx import get"),
         (floats, "gateway.core.money", "RATE = 0.1"),
         (floats, "gateway.core.money", "RATE = 1e6"),
         (floats, "gateway.core.money", "def dollars(m): return float(m.micros)"),

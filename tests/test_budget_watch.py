@@ -14,6 +14,7 @@ from gateway.core.errors import BudgetExceeded
 from gateway.core.job import Holding, State
 from gateway.core.money import ZERO, Money
 from gateway.records import Job, Reserved
+from tests.handed_in import HandedIn
 from tests.order_house import order_house
 from tests.upstream.still_clock import NOON_MS, StillClock
 
@@ -35,7 +36,8 @@ def anyio_backend() -> str:
 
 def test_a_share_is_told_once_until_its_window_is_over() -> None:
     clock = StillClock()
-    watch = BudgetWatch(clock)
+    handed_in = HandedIn()
+    watch = BudgetWatch(clock, handed_in)
     with capture_logs() as told:
         watch.reserved(reached())
         watch.reserved(reached())
@@ -57,17 +59,28 @@ def test_a_share_is_told_once_until_its_window_is_over() -> None:
         "used_usd": "0.000050",
         "limit_usd": "0.000100",
     }
+    first = handed_in.news[0]
+    assert (first.event, first.subject, first.team, first.user) == (
+        "budget.threshold",
+        "ann",
+        "film",
+        "ann",
+    )
+    assert first.facts["percent"] == 50
+    # Told anew after a restart within the window, it is known by its key.
+    BudgetWatch(clock, handed_in).reserved(reached())
+    assert [news.key == first.key for news in handed_in.news] == [True, False, False, True, True]
 
 
 def test_what_fills_the_organizations_pool_is_no_teams_business() -> None:
     with capture_logs() as told:
-        BudgetWatch(StillClock()).reserved(reached(POOL))
+        BudgetWatch(StillClock(), HandedIn()).reserved(reached(POOL))
     assert (told[0]["name"], told[0]["team"]) == ("organization", None)
 
 
 def test_a_window_without_room_is_told_once_however_many_are_refused() -> None:
     clock = StillClock()
-    watch = BudgetWatch(clock)
+    watch = BudgetWatch(clock, HandedIn())
     full = Standing(DAY, SPAN, Money(90), ZERO, ZERO)
     with capture_logs() as told:
         for _ in range(3):
@@ -80,7 +93,7 @@ def test_a_window_without_room_is_told_once_however_many_are_refused() -> None:
 
 
 def test_memory_stays_bounded_and_then_tells_twice_rather_than_never() -> None:
-    watch = BudgetWatch(StillClock())
+    watch = BudgetWatch(StillClock(), HandedIn())
     with capture_logs() as told:
         for number in range(SAID_MAX + 5):
             watch.reserved(reached(replace(DAY, id=str(number))))

@@ -18,8 +18,9 @@ from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.moments import read_moment
 from gateway.policies import BadPolicy, LoadedRules
-from gateway.ports import Clock, Ledger, VideoStore
+from gateway.ports import Clock, Ledger, Outbox, VideoStore
 from gateway.quotes import QuoteBook
+from gateway.receivers import Receivers
 from gateway.records import Key, User
 from gateway.spending import Spending
 
@@ -37,6 +38,8 @@ class Office:
     book: JobBook
     store: VideoStore
     spending: Spending
+    outbox: Outbox
+    receivers: Receivers
     metrics: Metrics
     clock: Clock
     read_rules: Callable[[], LoadedRules]

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.api import probes
 from gateway.api.admin import routes as admin
-from gateway.api.own import dry_run, jobs, me, media, usage, videos
+from gateway.api.own import dry_run, jobs, me, media, usage, videos, webhook
 from gateway.api.venice import balance, complete, models, queue, quote, rate_limits, retrieve
 
 VENICE_DOORS = {
@@ -23,6 +23,7 @@ VENICE_DOORS = {
 
 OWN_DOORS = {
     "me": Route("/gateway/v1/me", me.me, methods=["GET"]),
+    "webhook": Route("/gateway/v1/me/webhook", webhook.webhook, methods=["GET", "PUT", "DELETE"]),
     "usage": Route("/gateway/v1/usage", usage.usage, methods=["GET"]),
     "refusals": Route("/gateway/v1/refusals", usage.refusals, methods=["GET"]),
     "jobs": Route("/gateway/v1/jobs", jobs.jobs, methods=["GET"]),

@@ -21,6 +21,7 @@ from gateway.metrics import Metrics
 from gateway.policies import LoadedRules
 from gateway.ports import Clock, Ledger
 from gateway.quotes import QuoteBook
+from gateway.receivers import Receivers
 from gateway.records import Job
 from gateway.removal import Removal
 from gateway.spending import Spending
@@ -69,6 +70,7 @@ class Services:
     removal: Removal
     allowances: Allowances
     spending: Spending
+    receivers: Receivers
     links: Links
     metrics: Metrics
     health: Health

@@ -14,6 +14,7 @@ from gateway.administer import Office
 from gateway.api.admin.guard import AdminGuard
 from gateway.api.admin.routes import DOORS as ADMIN_DOORS
 from gateway.api.edge import Edge
+from gateway.app.notices import webhook_secret
 from gateway.app.routed import WithApp
 from gateway.book import JobBook
 from gateway.catalogues import COPY_FILE, read_copy
@@ -21,10 +22,12 @@ from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.moments import SystemClock
 from gateway.policies import load_rules
+from gateway.receivers import Receivers
 from gateway.secret_files import WatchedSecret, new_key, read_or_make, replace
 from gateway.settings import Settings, SettingsRefused
 from gateway.spending import Spending
 from gateway.storage.ledger_sqlite import SqliteLedger
+from gateway.storage.outbox import SqliteOutbox
 from gateway.storage.upkeep import Upkeep
 from gateway.storage.videos_disk import DiskVideoStore
 
@@ -48,6 +51,12 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
         metrics = Metrics()
         spending = Spending(clock, metrics, ledger, lambda: True)
         await spending.recall()
+        read_rules = cache(lambda: load_rules(settings.policies))
+        outbox = SqliteOutbox(ledger.access)
+        receivers = Receivers(
+            outbox, keyring, clock, lambda: read_rules().rulebook, webhook_secret(settings)
+        )
+        await receivers.load()
         app = Starlette(routes=list(ADMIN_DOORS.values()))
         app.router.redirect_slashes = False
         app.state.office = Office(
@@ -59,7 +68,9 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
             spending=spending,
             metrics=metrics,
             clock=clock,
-            read_rules=cache(lambda: load_rules(settings.policies)),
+            outbox=outbox,
+            receivers=receivers,
+            read_rules=read_rules,
             reload_rules=lambda: load_rules(settings.policies),
             read_catalogue=lambda: read_copy(settings.data_dir / COPY_FILE),
             quotes=None,

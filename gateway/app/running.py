@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -24,6 +24,7 @@ from gateway.api.edge import Edge
 from gateway.api.routes import DOORS, OPEN_DOORS, in_order
 from gateway.api.services import Links as MediaLinks
 from gateway.api.services import Services
+from gateway.app.notices import NoticeParts
 from gateway.app.offline import root_key
 from gateway.app.routed import WithApp
 from gateway.book import JobBook
@@ -31,15 +32,17 @@ from gateway.budget_watch import BudgetWatch
 from gateway.catalogues import COPY_FILE, CatalogueShelf
 from gateway.core.errors import SpendingStopped
 from gateway.core.job import State
+from gateway.core.notify import NoticeEvent
+from gateway.core.pacing import GateLimits
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.gauges import Gauges
 from gateway.health import Health
-from gateway.key_limits import KeyLimits
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics, UpstreamCounts
 from gateway.moments import SystemClock
+from gateway.noticing import Condition
 from gateway.policies import BadPolicy, LoadedRules
 from gateway.ports import Clock
 from gateway.quotes import QuoteBook
@@ -58,7 +61,6 @@ from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
-from gateway.workers.limits_reader import LimitsReader
 from gateway.workers.mender import Mender
 from gateway.workers.pulse import Pulse
 from gateway.workers.reaper import Reaper
@@ -66,9 +68,13 @@ from gateway.workers.rounds import Chore, go_round
 from gateway.workers.secret_watcher import SecretWatcher
 from gateway.workers.tracker import Tracker
 
+QUEUE_PER_MINUTE_KNOWN = 40
+RETRIEVE_PER_MINUTE_KNOWN = 120
+"""Venice's documented limits, where the policy says `auto`."""
 TRACKER_ROUND = 0.1
 REAPER_ROUND = 1.0
 MENDER_ROUND = 1.0
+NOTIFIER_ROUND = 1.0
 SHELF_ROUND = 1.0
 FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
@@ -115,9 +121,6 @@ class Gateway:
         await self._open_storage()
         self._venice = await self._open_upstream()
         self._shelf = CatalogueShelf(self._venice, self.clock, self.settings.data_dir / COPY_FILE)
-        self._limits_reader = LimitsReader(
-            self._venice, self._limits, self.clock, self._shelf.knows
-        )
         orders = self._build_orders()
         deliveries = self._build_deliveries()
         self.services = self._build_services(orders, deliveries)
@@ -147,6 +150,8 @@ class Gateway:
         await self._keyring.load()
         self._admin_keys = AdminKeys(self._ledger, root_key(settings))
         await self._admin_keys.load()
+        self._notices = NoticeParts(self._ledger, self._keyring, self.clock, self._rules, settings)
+        await self._notices.receivers.load()
 
     async def _open_upstream(self) -> Venice:
         clock, rules = self.clock, self._rules
@@ -157,9 +162,9 @@ class Gateway:
             previous_key=self.settings.venice_api_key_previous,
         )
         self._stack.push_async_callback(client.close)
-        limits = self._limits = KeyLimits(clock, lambda: rules.current.rulebook.venice)
-        gate = self._gate = Gate(clock, limits.current, self._ledger.record_call, self._weight_of)
-        limits.follow(gate.set_limits)
+        gate = self._gate = Gate(
+            clock, _gate_limits(rules.current), self._ledger.record_call, self._weight_of
+        )
         now = clock.now()
         gate.recall(await self._ledger.recorded_calls(now - RECALL_MS), now)
         links = Links(self.upstream_url, rules.current.rulebook.venice.download_hosts)
@@ -171,12 +176,11 @@ class Gateway:
             UpstreamCounts(self._metrics),
             rules=rules.current.rulebook.retry.rules,
             hold=rules.current.rulebook.venice.hold / 1000,
-            heed=limits.heed,
         )
 
         def follow(loaded: LoadedRules) -> None:
             venice.set_rules(loaded.rulebook.retry.rules, loaded.rulebook.venice.hold / 1000)
-            limits.refresh()
+            gate.set_limits(_gate_limits(loaded))
             links.allow(loaded.rulebook.venice.download_hosts)
 
         rules.follow(follow)
@@ -219,7 +223,7 @@ class Gateway:
             spending=self._spending,
             allowances=self._allowances,
             metrics=metrics,
-            budgets=BudgetWatch(clock),
+            budgets=BudgetWatch(clock, self._notices.noticing),
             upstream_key=lambda: fingerprint(self.api_key),
         )
         return Orders(ledger, clock, self._book, self._sending, self._waits)
@@ -252,7 +256,6 @@ class Gateway:
             clock=self.clock,
             gate=self._gate,
             breaker_is_open=self._venice.breaker_is_open,
-            closed_models=lambda: self._venice.closed_models,
             rulebook=lambda: self._rulebook,
             knows_model=self._shelf.knows,
             doubts_since=self._doubts_since,
@@ -272,22 +275,15 @@ class Gateway:
             removal=self._build_removal(),
             allowances=self._allowances,
             spending=self._spending,
+            receivers=self._notices.receivers,
             links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
             metrics=self._metrics,
-            health=Health(self._spending, self._rules, orders, self._upstream_parts()),
+            health=Health(self._spending, self._rules, orders, lambda: repr(self._gate)),
             gauges=gauges,
             rules=lambda: self._rules.current,
             reload_rules=self._rules.reload,
             body_bytes_max=self.settings.body_bytes_max,
         )
-
-    def _upstream_parts(self) -> dict[str, Callable[[], str]]:
-        """How the way to Venice stands, for people."""
-        return {
-            "gate": lambda: repr(self._gate),
-            "limits": lambda: str(self._limits),
-            "closed models": lambda: ", ".join(sorted(self._venice.closed_models)) or "none",
-        }
 
     def _doubts_since(self) -> Iterator[int]:
         jobs = (job for job in self._book.open_jobs() if job.state is State.IN_DOUBT)
@@ -323,10 +319,12 @@ class Gateway:
             deliveries=deliveries,
             metrics=self._metrics,
         )
-        tracker = Tracker(tracking, self.clock, lambda: self._limits.current.retrieve)
+        tracker = Tracker(tracking, self.clock, lambda: _gate_limits(self._rules.current).retrieve)
         self._book.listen(tracker.follow)
         self._stack.push_async_callback(tracker.close)
         await self._recover(tracking)
+        self._notices.noticing.watch(*self._conditions())
+        notifier = self._notices.begin(self._stack)
         ledger, orders = self._ledger, self.services.orders
         reaper = Reaper(ledger, self.services.removal, self.clock, lambda: self._rulebook.videos)
         in_flight = orders.job_ids_in_flight
@@ -335,12 +333,24 @@ class Gateway:
             (tracker, TRACKER_ROUND),
             (reaper, REAPER_ROUND),
             (mender, MENDER_ROUND),
+            (notifier, NOTIFIER_ROUND),
             (self._shelf, SHELF_ROUND),
-            (self._limits_reader, SHELF_ROUND),
             (self._rules, FILES_ROUND),
             (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
             (Pulse(self.clock, self._metrics.loop_lag.observe), 0.0),
         )
+
+    def _conditions(self) -> list[Condition]:
+        """What is told whenever it begins."""
+        blocked = "Venice refuses everything for a while, because of too many failed requests"
+        return [
+            Condition(NoticeEvent.SPENDING_STOPPED, "spending", lambda: self._spending.stopped),
+            Condition(
+                NoticeEvent.KEY_BLOCKED,
+                "venice",
+                lambda: blocked if self._gate.is_silent else None,
+            ),
+        ]
 
     async def _recover(self, tracking: Tracking) -> None:
         try:
@@ -358,10 +368,6 @@ class Gateway:
             "VENICE_API_KEY_PREVIOUS", self.settings.venice_api_key_previous or replaced
         )
         self._client.use_keys(self.api_key, billing, previous)
-        if self.api_key != replaced:
-            self._venice.take_new_key()
-            self._limits.forget()
-            self._limits_reader.hurry()
         if (root := secrets_by_name.get("VGW_ADMIN_KEY")) is not None:
             self._admin_keys.use_root(root.get_secret_value())
 
@@ -384,6 +390,8 @@ class Gateway:
             book=self.services.book,
             store=self._store,
             spending=self._spending,
+            outbox=self._notices.outbox,
+            receivers=self._notices.receivers,
             metrics=self._metrics,
             clock=self.clock,
             read_rules=self.services.rules,
@@ -430,3 +438,13 @@ class Gateway:
     async def finish_orders(self, seconds: float) -> None:
         """Return when no order is under way, or after so many seconds."""
         await self.services.orders.finish(seconds)
+
+
+def _gate_limits(loaded: LoadedRules) -> GateLimits:
+    venice = loaded.rulebook.venice
+    queue, retrieve = venice.queue_per_minute, venice.retrieve_per_minute
+    return GateLimits.below(
+        queue=QUEUE_PER_MINUTE_KNOWN if queue == "auto" else queue,
+        retrieve=RETRIEVE_PER_MINUTE_KNOWN if retrieve == "auto" else retrieve,
+        failures=venice.failures_per_30s,
+    )

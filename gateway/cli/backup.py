@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.progress import working
-from gateway.cli.reach import Refused, when_free
+from gateway.cli.reach import Refused
 from gateway.cli.show import AsJson, as_record, as_value, note
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ def backup(file: File, as_json: AsJson = False) -> None:
     from gateway.ports import DatabaseRefused
 
     try:
-        with working("Copying the database"):
-            found = upkeep(_settings()).back_up(file)
+        found = upkeep(_settings()).back_up(file)
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
     _shown({"file": str(file), "bytes": file.stat().st_size, **_contents(found)}, as_json)
@@ -44,8 +42,7 @@ def restore(file: File, as_json: AsJson = False) -> None:
     now = SystemClock().now()
     waits = f"{RESTORED}{rfc3339(now)}"
     try:
-        what = "Putting the backup in the database's place"
-        done = when_free(what, lambda: upkeep(_settings()).restore(file, now, waits))
+        done = upkeep(_settings()).restore(file, now, waits)
     except DatabaseLocked as error:
         raise Refused(
             f"{error}. Stop the gateway first: a database is only replaced while nobody uses it."

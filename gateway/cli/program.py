@@ -18,6 +18,7 @@ from gateway.cli import (
     key,
     ledger,
     migrate,
+    notice,
     policy,
     serve,
     simulate,
@@ -28,7 +29,6 @@ from gateway.cli import (
     video,
 )
 from gateway.cli.reach import Refused, WrongUsage
-from gateway.cli.show import note
 from gateway.settings import SettingsRefused
 
 app = typer.Typer(
@@ -51,6 +51,7 @@ app.add_typer(job.app, name="job")
 app.command("spend")(spend.spend)
 app.add_typer(spending.app, name="spending")
 app.add_typer(ledger.app, name="ledger")
+app.add_typer(notice.app, name="notice")
 app.add_typer(policy.app, name="policy")
 app.add_typer(video.app, name="video")
 app.command("backup")(backup.backup)
@@ -74,5 +75,5 @@ def main() -> None:
 
 
 def _end(text: str, status: int) -> None:
-    note(text)
+    print(text, file=sys.stderr)
     sys.exit(status)

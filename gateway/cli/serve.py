@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
-
-from gateway.cli.reach import Refused
 
 
 def serve(
@@ -47,7 +46,8 @@ def serve(
     try:
         uvloop.run(server.serve(settings, simulator=standin, ready=ready))
     except (SettingsRefused, DatabaseRefused, BadPolicy) as error:
-        raise Refused(str(error)) from error
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
 
 
 _WELCOME = """

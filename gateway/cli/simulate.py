@@ -8,8 +8,6 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.reach import Refused
-
 
 def simulate(
     port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free port.")] = 8081,
@@ -33,4 +31,5 @@ def simulate(
     except KeyboardInterrupt:
         return
     except OSError as error:
-        raise Refused(f"Cannot listen on port {port}: {error.strerror}.") from error
+        typer.echo(f"error: cannot listen on port {port}: {error.strerror}", err=True)
+        raise typer.Exit(1) from error

@@ -176,6 +176,8 @@ class Policy(_Rules):
     per_model: dict[Glob, ModelRules] = {}
     rate: RateRules = RateRules()
     observe: tuple[Literal["models", "job", "rate", "budgets"], ...] = ()
+    webhook_hosts: tuple[Host, ...] = ()
+    """Where its users may have notices of their own jobs sent to; nowhere without any."""
 
     def model_rules(self, model: str) -> list[tuple[str, ModelRules]]:
         """The `per_model` sections that apply to a model, with their patterns."""

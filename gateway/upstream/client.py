@@ -1,4 +1,4 @@
-"""HTTP to Venice and back: the only module that knows httpx, where its exceptions end.
+"""HTTP to Venice and back: the only way to it, and where httpx's exceptions end.
 
 It sends each request once, follows no redirect, keeps no cookie, and bounds every answer in size
 and time. What may be sent, when and how often is decided elsewhere.

@@ -94,7 +94,7 @@ class Links:
 
     async def check(self, url: str) -> Destination:
         """Where the link leads; `LinkRefused` unless we may connect there."""
-        parts, port = _parse(url)
+        parts, port = parse_link(url)
         host = parts.hostname or ""
         is_own = (parts.scheme, host, port) == self._origin
         if not is_own and (host not in self._hosts or port != DEFAULT_PORTS["https"]):
@@ -112,8 +112,11 @@ class Links:
         return Destination(parts.scheme, host, port, target, tuple(addresses[:ADDRESSES_MAX]))
 
 
-def _parse(url: str) -> tuple[SplitResult, int]:
-    """The parts of a link that every reader of URLs would take apart alike."""
+def parse_link(url: str) -> tuple[SplitResult, int]:
+    """The parts of a link that every reader of URLs would take apart alike, and its port.
+
+    `LinkRefused` for any other.
+    """
     if len(url) > LINK_CHARACTERS_MAX or not _PLAIN.fullmatch(url) or "\\" in url:
         raise LinkRefused("it is not a plain URL")
     try:

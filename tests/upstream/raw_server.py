@@ -34,8 +34,9 @@ Behaviour = Callable[[RawServer, StreamReader, StreamWriter], Awaitable[None]]
 async def raw_server(
     behave: Behaviour,
     tls: ssl.SSLContext | None = None,
+    port: int = 0,
 ) -> AsyncIterator[RawServer]:
-    """A server on loopback while the context lasts."""
+    """A server on loopback while the context lasts, on a free port where none is named."""
     tasks: set[asyncio.Task[None]] = set()
     server = RawServer(0)
 
@@ -49,7 +50,7 @@ async def raw_server(
         writer.close()
         tasks.discard(task)
 
-    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    listener = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
     server.port = listener.sockets[0].getsockname()[1]
     try:
         yield server

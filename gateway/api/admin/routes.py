@@ -14,6 +14,7 @@ from gateway.api.admin import (
     jobs,
     keys,
     ledger,
+    notices,
     policies,
     spending,
     teams,
@@ -44,6 +45,12 @@ DOORS: dict[str, Route] = {
     "admin_videos_totals": Route(f"{PREFIX}/videos/totals", videos.totals),
     "admin_videos_verification": Route(f"{PREFIX}/videos/verification", videos.verification),
     "admin_videos_purge": Route(f"{PREFIX}/videos/purge", videos.purge, methods=["POST"]),
+    "admin_notices": Route(f"{PREFIX}/notices", notices.notices),
+    "admin_notices_test": Route(f"{PREFIX}/notices/test", notices.send_test, methods=["POST"]),
+    "admin_notice": Route(f"{PREFIX}/notices/{{id}}", notices.notice),
+    "admin_notice_redeliver": Route(
+        f"{PREFIX}/notices/{{id}}/redeliver", notices.redeliver, methods=["POST"]
+    ),
     "admin_audit": Route(f"{PREFIX}/audit", audit.audit),
     "admin_spending": Route(f"{PREFIX}/spending", spending.spending, methods=["GET", "POST"]),
     "admin_admin_keys": Route(

@@ -1,0 +1,174 @@
+"""Notices from a real gateway: each job's end is told once, signed, also where it was killed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import httpx
+import pytest
+from standardwebhooks.webhooks import Webhook
+
+from tests.gateway_process import CommandRefused, GatewayProcess, with_rules
+from tests.promises.asking import Client
+from tests.simulator_process import SimulatorProcess
+
+SECRET = "whsec_c29tZXRoaW5nIHRoYXQgbm9ib2R5IGtub3dz"
+SECONDS_MAX = 20.0
+BODY = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a gondola", "duration": "5s"}
+
+
+class Listener:
+    """A receiver that verifies everything it is sent; it can be made to fail."""
+
+    def __init__(self, port: int = 0) -> None:
+        self.heard: list[dict[str, Any]] = []
+        self.status = 204
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                if listener.status == 204:
+                    listener.heard.append(Webhook(SECRET).verify(body, dict(self.headers)))
+                self.send_response(listener.status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def subjects(self, event: str) -> list[str]:
+        """What was told of an event, in order."""
+        return [said["data"]["subject"] for said in self.heard if said["type"] == event]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@pytest.fixture(scope="module")
+def listener() -> Iterator[Listener]:
+    opened = Listener()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def told(
+    fast_simulator: SimulatorProcess, listener: Listener, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """A gateway of its own that tells the listener."""
+    folder = tmp_path_factory.mktemp("told")
+    rules = {
+        "notify": [{"url": listener.url, "secret": "env:NOTICE_SECRET"}],
+        "policies": {"default": {"webhook_hosts": ["hook.example"]}},
+    }
+    with GatewayProcess(
+        folder, fast_simulator, policies=with_rules(**rules), settings={"NOTICE_SECRET": SECRET}
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def admin(told: GatewayProcess) -> Iterator[httpx.Client]:
+    key = (told.data_dir / "admin.key").read_text().strip()
+    headers = {"authorization": f"Bearer {key}"}
+    with httpx.Client(
+        base_url=told.url + "/gateway/v1/admin", headers=headers, trust_env=False
+    ) as client:
+        yield client
+
+
+def until(is_so: Any) -> None:
+    deadline = time.monotonic() + SECONDS_MAX
+    while not is_so():
+        assert time.monotonic() < deadline, "it did not come in time"
+        time.sleep(0.05)
+
+
+async def ordered(gateway: GatewayProcess) -> str:
+    """A job that was accepted, by its own id."""
+    async with Client(gateway) as client:
+        answer = await client.queue(BODY)
+        assert answer.status_code == 200, answer.text
+        job: str = answer.headers["x-gateway-job"]
+        return job
+
+
+async def test_a_jobs_end_is_told_signed_and_once_across_a_kill(
+    told: GatewayProcess, listener: Listener, admin: httpx.Client
+) -> None:
+    first = await ordered(told)
+    until(lambda: listener.subjects("job.completed") == [first])
+    listener.status = 503
+    second = await ordered(told)
+    until(lambda: admin.get("/notices", params={"state": "waiting"}).json()["notices"])
+    told.kill()
+    listener.status = 204
+    told.start()
+    until(lambda: second in listener.subjects("job.completed"))
+    assert listener.subjects("job.completed") == [first, second]
+    assert SECRET not in told.log()
+    said = listener.heard[0]["data"]
+    assert (said["user"], said["state"]) == ("anna", "stored")
+    assert "gondola" not in str(listener.heard)
+
+
+def test_spending_that_stops_is_told_and_the_log_of_it_can_be_read_and_repeated(
+    listener: Listener, admin: httpx.Client
+) -> None:
+    admin.post("/spending", json={"stopped": True, "why": "a drill"})
+    until(lambda: listener.subjects("spending.stopped") == ["spending"])
+    admin.post("/spending", json={"stopped": False, "why": "it is over"})
+    query = {"event": "spending.stopped", "state": "delivered"}
+    until(lambda: admin.get("/notices", params=query).json()["notices"])
+    [row] = admin.get("/notices", params=query).json()["notices"]
+    assert (row["tries"], row["last_status"]) == (1, 204)
+    again = admin.post(f"/notices/{row['notice']}/redeliver", json={})
+    assert again.json()["deliveries"][0]["state"] == "waiting"
+    until(lambda: len(listener.subjects("spending.stopped")) == 2)
+    first, second = (said for said in listener.heard if said["type"] == "spending.stopped")
+    assert first == second
+
+
+def test_a_test_notice_is_sent_from_the_command_line_and_its_tries_are_shown(
+    told: GatewayProcess, listener: Listener
+) -> None:
+    sent = told.cli("notice", "test")
+    until(lambda: listener.subjects("test") == ["venice-gateway"])
+    shown = told.cli("notice", "show", sent["notice"])
+    [delivery] = shown["deliveries"]
+    assert delivery["receiver"].startswith("127.0.0.1-")
+    with pytest.raises(CommandRefused, match="name no receiver"):
+        told.cli("notice", "test", "--to", "nobody")
+
+
+async def test_a_user_sets_a_webhook_only_where_the_policy_allows_its_host(
+    told: GatewayProcess,
+) -> None:
+    headers = {"authorization": f"Bearer {told.user_key}"}
+    async with httpx.AsyncClient(
+        base_url=told.url + "/gateway/v1/me", headers=headers, trust_env=False
+    ) as client:
+        refused = await client.put("/webhook", json={"url": "https://other.example/x"})
+        assert (refused.status_code, refused.json()["code"]) == (400, "POLICY_REFUSED")
+        assert (await client.get("/webhook")).status_code == 404
+        form = {"url": "https://hook.example/x"}
+        made = (await client.put("/webhook", json=form)).json()
+        assert made["secret"].startswith("whsec_")
+        shown = (await client.get("/webhook")).json()
+        assert shown["url"] == form["url"]
+        assert "secret" not in shown
+        database = (told.data_dir / "gateway.db").read_bytes()
+        assert made["secret"].removeprefix("whsec_").encode() not in database
+        assert (await client.put("/webhook", json={"url": "https://[::1]/x"})).status_code == 400
+        assert (await client.put("/webhook", json={"url": "hook.example"})).status_code == 400
+        assert (await client.delete("/webhook")).status_code == 204
+        assert (await client.delete("/webhook")).status_code == 404
