@@ -57,6 +57,7 @@ class Gauges:
         clock: Clock,
         gate: GateView,
         breaker_is_open: Callable[[Endpoint], bool],
+        closed_models: Callable[[], Iterable[str]],
         rulebook: Callable[[], Rulebook],
         knows_model: Callable[[str], bool],
         doubts_since: Callable[[], Iterable[int]],
@@ -69,6 +70,7 @@ class Gauges:
         self._clock = clock
         self._gate = gate
         self._breaker_is_open = breaker_is_open
+        self._closed_models = closed_models
         self._rulebook = rulebook
         self._knows_model = knows_model
         self._doubts_since = doubts_since
@@ -95,6 +97,10 @@ class Gauges:
         for endpoint in Endpoint:
             is_open = self._breaker_is_open(endpoint)
             self._metrics.breaker_open.labels(endpoint).set(int(is_open))
+        self._metrics.model_closed.clear()
+        for model in self._closed_models():
+            known = model if self._knows_model(model) else OTHER_MODEL
+            self._metrics.model_closed.labels(known).set(1)
 
     def _read_disks(self) -> None:
         for place, free_bytes in self._free_bytes.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gateway.rules import Rules
 from gateway.spending import Spending
@@ -16,12 +16,17 @@ class Health:
     """
 
     def __init__(
-        self, spending: Spending, rules: Rules, orders: Orders, gate: Callable[[], str]
+        self,
+        spending: Spending,
+        rules: Rules,
+        orders: Orders,
+        parts: Mapping[str, Callable[[], str]],
     ) -> None:
+        """`parts` are further ones by name, each with how it stands."""
         self._spending = spending
         self._rules = rules
         self._orders = orders
-        self._gate = gate
+        self._parts = parts
 
     def problems(self) -> dict[str, str]:
         """What keeps the gateway from serving, by part; empty when nothing does."""
@@ -39,6 +44,6 @@ class Health:
         return {
             "spending": "on" if stopped is None else f"stopped: {stopped}",
             "policies": policies,
-            "gate": self._gate(),
+            **{name: how() for name, how in self._parts.items()},
             "orders": f"{self._orders.in_flight} under way",
         }

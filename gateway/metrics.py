@@ -106,6 +106,9 @@ class Metrics:
         self.breaker_open = gauge(
             "breaker_open", "1 while an endpoint's breaker is open.", "endpoint"
         )
+        self.model_closed = gauge(
+            "model_closed", "1 while Venice does not take the key for a model.", "model"
+        )
         self.jobs = gauge("jobs", "Jobs by state.", "state")
         self.ready_to_stored = histogram(
             "ready_to_stored_seconds",

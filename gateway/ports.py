@@ -417,6 +417,11 @@ class NoPlace(Exception):
     """The gate had no place in time, or the breaker is open; nothing was sent."""
 
 
+class ModelClosed(Exception):
+    """Venice refused the organization's key for this model a moment ago, so it is not asked again
+    yet; nothing was sent."""
+
+
 class LinkRefused(Exception):
     """Venice's link leads where the gateway may not connect; nothing was sent. The text says why,
     without the link: that is a secret."""
@@ -425,8 +430,8 @@ class LinkRefused(Exception):
 class Upstream(Protocol):
     """Venice, through the gate and the retry table. Deadlines are monotonic seconds.
 
-    Every call may raise `NoPlace`, and `core.errors.Draining` once the gate is closed; both only
-    where nothing was sent.
+    Every call may raise `NoPlace`, and `core.errors.Draining` once the gate is closed; those about
+    a model that is to be bought also `ModelClosed`; all only where nothing was sent.
     """
 
     def user_wait(self, user: str) -> float:

@@ -26,7 +26,7 @@ from gateway.core.money import Money, NotAnAmount
 from gateway.core.policy import QuoteRules
 from gateway.core.pricing import read_quote
 from gateway.core.retry import Outcome
-from gateway.ports import Clock, NoPlace, Reply, Upstream
+from gateway.ports import Clock, ModelClosed, NoPlace, Reply, Upstream
 
 OPEN_QUESTIONS_MAX = 4
 """Quotes asked at once: they share the failure budget with orders."""
@@ -87,6 +87,8 @@ class QuoteBook:
                 reply = await self._upstream.quote(inputs, user, deadline)
             except NoPlace as error:
                 raise UpstreamBusy(BUSY) from error
+            except ModelClosed as error:
+                raise upstream_auth() from error
         if not reply.is_ok:
             raise refusal_of(reply)
         model = str(inputs.get("model"))

@@ -35,7 +35,16 @@ from gateway.estimate import Estimate, Estimator
 from gateway.metrics import Metrics
 from gateway.moves import Moves
 from gateway.orders import ClientGone, Flight, QueueRequest, new_job_id
-from gateway.ports import AlreadyThere, Clock, Ledger, LedgerFailure, NoPlace, Reply, Upstream
+from gateway.ports import (
+    AlreadyThere,
+    Clock,
+    Ledger,
+    LedgerFailure,
+    ModelClosed,
+    NoPlace,
+    Reply,
+    Upstream,
+)
 from gateway.quotes import (
     BUSY,
     organization_broke,
@@ -127,6 +136,8 @@ class Sending:
             await self._release(job, error)
             if isinstance(error, NoPlace):
                 raise UpstreamBusy(BUSY) from error
+            if isinstance(error, ModelClosed):
+                raise upstream_auth() from error
             raise
         return await self._attach(job, reply)
 
@@ -242,7 +253,11 @@ class Sending:
 
     async def _release(self, job: Job, error: BaseException) -> None:
         """Give back what was held for an order that was not sent."""
-        why = {"NoPlace": "no place at the gate in time", "Draining": "the gateway was stopping"}
+        why = {
+            "NoPlace": "no place at the gate in time",
+            "ModelClosed": "Venice does not take the key for this model at present",
+            "Draining": "the gateway was stopping",
+        }
         reason = why.get(type(error).__name__, "the client left before it was sent")
 
         async def write() -> Job:

@@ -167,10 +167,10 @@ async def _simulating(settings: SimulatorSettings) -> AsyncIterator[str]:
     last = settings.data_dir / "port" if settings.data_dir is not None else None
     task = asyncio.create_task(_run_simulator(settings, last, started.set_result))
     waited: set[asyncio.Future[Any]] = {task, started}
-    await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
-    if not started.done():
-        await task
     try:
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            await task
         yield started.result()
     finally:
         task.cancel()

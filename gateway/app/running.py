@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -33,12 +33,12 @@ from gateway.catalogues import COPY_FILE, CatalogueShelf
 from gateway.core.errors import SpendingStopped
 from gateway.core.job import State
 from gateway.core.notify import NoticeEvent
-from gateway.core.pacing import GateLimits
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.gauges import Gauges
 from gateway.health import Health
+from gateway.key_limits import KeyLimits
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics, UpstreamCounts
 from gateway.moments import SystemClock
@@ -61,6 +61,7 @@ from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
+from gateway.workers.limits_reader import LimitsReader
 from gateway.workers.mender import Mender
 from gateway.workers.pulse import Pulse
 from gateway.workers.reaper import Reaper
@@ -68,9 +69,6 @@ from gateway.workers.rounds import Chore, go_round
 from gateway.workers.secret_watcher import SecretWatcher
 from gateway.workers.tracker import Tracker
 
-QUEUE_PER_MINUTE_KNOWN = 40
-RETRIEVE_PER_MINUTE_KNOWN = 120
-"""Venice's documented limits, where the policy says `auto`."""
 TRACKER_ROUND = 0.1
 REAPER_ROUND = 1.0
 MENDER_ROUND = 1.0
@@ -121,6 +119,9 @@ class Gateway:
         await self._open_storage()
         self._venice = await self._open_upstream()
         self._shelf = CatalogueShelf(self._venice, self.clock, self.settings.data_dir / COPY_FILE)
+        self._limits_reader = LimitsReader(
+            self._venice, self._limits, self.clock, self._shelf.knows
+        )
         orders = self._build_orders()
         deliveries = self._build_deliveries()
         self.services = self._build_services(orders, deliveries)
@@ -162,9 +163,9 @@ class Gateway:
             previous_key=self.settings.venice_api_key_previous,
         )
         self._stack.push_async_callback(client.close)
-        gate = self._gate = Gate(
-            clock, _gate_limits(rules.current), self._ledger.record_call, self._weight_of
-        )
+        limits = self._limits = KeyLimits(clock, lambda: rules.current.rulebook.venice)
+        gate = self._gate = Gate(clock, limits.current, self._ledger.record_call, self._weight_of)
+        limits.follow(gate.set_limits)
         now = clock.now()
         gate.recall(await self._ledger.recorded_calls(now - RECALL_MS), now)
         links = Links(self.upstream_url, rules.current.rulebook.venice.download_hosts)
@@ -176,11 +177,12 @@ class Gateway:
             UpstreamCounts(self._metrics),
             rules=rules.current.rulebook.retry.rules,
             hold=rules.current.rulebook.venice.hold / 1000,
+            heed=limits.heed,
         )
 
         def follow(loaded: LoadedRules) -> None:
             venice.set_rules(loaded.rulebook.retry.rules, loaded.rulebook.venice.hold / 1000)
-            gate.set_limits(_gate_limits(loaded))
+            limits.refresh()
             links.allow(loaded.rulebook.venice.download_hosts)
 
         rules.follow(follow)
@@ -256,6 +258,7 @@ class Gateway:
             clock=self.clock,
             gate=self._gate,
             breaker_is_open=self._venice.breaker_is_open,
+            closed_models=lambda: self._venice.closed_models,
             rulebook=lambda: self._rulebook,
             knows_model=self._shelf.knows,
             doubts_since=self._doubts_since,
@@ -278,12 +281,20 @@ class Gateway:
             receivers=self._notices.receivers,
             links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
             metrics=self._metrics,
-            health=Health(self._spending, self._rules, orders, lambda: repr(self._gate)),
+            health=Health(self._spending, self._rules, orders, self._upstream_parts()),
             gauges=gauges,
             rules=lambda: self._rules.current,
             reload_rules=self._rules.reload,
             body_bytes_max=self.settings.body_bytes_max,
         )
+
+    def _upstream_parts(self) -> dict[str, Callable[[], str]]:
+        """How the way to Venice stands, for people."""
+        return {
+            "gate": lambda: repr(self._gate),
+            "limits": lambda: str(self._limits),
+            "closed models": lambda: ", ".join(sorted(self._venice.closed_models)) or "none",
+        }
 
     def _doubts_since(self) -> Iterator[int]:
         jobs = (job for job in self._book.open_jobs() if job.state is State.IN_DOUBT)
@@ -319,7 +330,7 @@ class Gateway:
             deliveries=deliveries,
             metrics=self._metrics,
         )
-        tracker = Tracker(tracking, self.clock, lambda: _gate_limits(self._rules.current).retrieve)
+        tracker = Tracker(tracking, self.clock, lambda: self._limits.current.retrieve)
         self._book.listen(tracker.follow)
         self._stack.push_async_callback(tracker.close)
         await self._recover(tracking)
@@ -335,6 +346,7 @@ class Gateway:
             (mender, MENDER_ROUND),
             (notifier, NOTIFIER_ROUND),
             (self._shelf, SHELF_ROUND),
+            (self._limits_reader, SHELF_ROUND),
             (self._rules, FILES_ROUND),
             (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
             (Pulse(self.clock, self._metrics.loop_lag.observe), 0.0),
@@ -368,6 +380,10 @@ class Gateway:
             "VENICE_API_KEY_PREVIOUS", self.settings.venice_api_key_previous or replaced
         )
         self._client.use_keys(self.api_key, billing, previous)
+        if self.api_key != replaced:
+            self._venice.take_new_key()
+            self._limits.forget()
+            self._limits_reader.hurry()
         if (root := secrets_by_name.get("VGW_ADMIN_KEY")) is not None:
             self._admin_keys.use_root(root.get_secret_value())
 
@@ -438,13 +454,3 @@ class Gateway:
     async def finish_orders(self, seconds: float) -> None:
         """Return when no order is under way, or after so many seconds."""
         await self.services.orders.finish(seconds)
-
-
-def _gate_limits(loaded: LoadedRules) -> GateLimits:
-    venice = loaded.rulebook.venice
-    queue, retrieve = venice.queue_per_minute, venice.retrieve_per_minute
-    return GateLimits.below(
-        queue=QUEUE_PER_MINUTE_KNOWN if queue == "auto" else queue,
-        retrieve=RETRIEVE_PER_MINUTE_KNOWN if retrieve == "auto" else retrieve,
-        failures=venice.failures_per_30s,
-    )

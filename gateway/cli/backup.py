@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.reach import Refused
+from gateway.cli.progress import working
+from gateway.cli.reach import Refused, when_free
 from gateway.cli.show import AsJson, as_record, as_value, note
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def backup(file: File, as_json: AsJson = False) -> None:
     from gateway.ports import DatabaseRefused
 
     try:
-        found = upkeep(_settings()).back_up(file)
+        with working("Copying the database"):
+            found = upkeep(_settings()).back_up(file)
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
     _shown({"file": str(file), "bytes": file.stat().st_size, **_contents(found)}, as_json)
@@ -42,7 +44,8 @@ def restore(file: File, as_json: AsJson = False) -> None:
     now = SystemClock().now()
     waits = f"{RESTORED}{rfc3339(now)}"
     try:
-        done = upkeep(_settings()).restore(file, now, waits)
+        what = "Putting the backup in the database's place"
+        done = when_free(what, lambda: upkeep(_settings()).restore(file, now, waits))
     except DatabaseLocked as error:
         raise Refused(
             f"{error}. Stop the gateway first: a database is only replaced while nobody uses it."

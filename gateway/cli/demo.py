@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -30,9 +31,11 @@ def demo(
     def say(text: str) -> None:
         print(text, flush=True)
 
-    with stage(os.environ, chaos=chaos) as here:
-        try:
+    # Until the gateway takes signals itself, SIGTERM ends this as Ctrl-C does: the folder must go.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with stage(os.environ, chaos=chaos) as here:
             uvloop.run(run(here, say, chaos=chaos, seconds=seconds))
-        except (KeyboardInterrupt, asyncio.CancelledError):
-            print("Ended before it began.", file=sys.stderr)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("Ended before it began.", file=sys.stderr)
     say("Everything has ended, and its data directory is removed.")

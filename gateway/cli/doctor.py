@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.cli.show import AsJson, as_value
+from gateway.cli.show import STATES, AsJson, as_value, painted
+from gateway.core.published import orders_per_minute
 from gateway.settings import Settings, SettingsRefused, load_settings
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def doctor(
         as_value({"ok": is_well, "checks": found})
     else:
         for check in checks:
-            print(f"{check.status.ljust(8)} {check.name.ljust(_WIDTH)} {check.message}")
+            status = painted(check.status.ljust(8), STATES[check.status])
+            print(f"{status} {check.name.ljust(_WIDTH)} {check.message}")
     if not is_well:
         raise typer.Exit(1)
 
@@ -142,7 +144,9 @@ def _check_key(told: Told) -> Check:
         return Check(name, "warning", f"Venice does not say what it may do ({what}).")
     if told.rights.get("accessPermitted") is False:
         return Check(name, "problem", "Venice permits it no access. Look at the account there.")
-    return Check(name, "ok", "Venice takes it")
+    orders = orders_per_minute(told.document, lambda _model: True)
+    limits = "" if orders is None else f"; it publishes a limit of {orders} calls a minute"
+    return Check(name, "ok", f"Venice takes it{limits}")
 
 
 def check_clock(venice: datetime | None, here: datetime) -> Check:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.adoption import adopt_file
+from gateway.cli.progress import working
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 from gateway.core.job import State
@@ -32,11 +33,12 @@ def list_(
     """List jobs, newest first."""
     found: list[dict[str, Any]] = []
     before: str | None = None
-    with administration() as doors:
+    with administration() as doors, working("Reading jobs") as tell:
         while limit is None or len(found) < limit:
             size = PAGE if limit is None else min(PAGE, limit - len(found))
             page = doors.get("jobs", state=state, user=user, before=before, limit=size)
             found += page["jobs"]
+            tell(f"{len(found):,}")
             before = page["next"]
             if before is None:
                 break

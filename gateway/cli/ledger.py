@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import typer
 
+from gateway.cli.progress import Tell, working
 from gateway.cli.reach import Doors, administration
 from gateway.cli.show import AsJson, as_record, as_value, note
 
@@ -17,7 +20,7 @@ app = typer.Typer(no_args_is_help=True, help="The entries, and their proof.")
 @app.command()
 def verify(as_json: AsJson = False) -> None:
     """Re-derive every balance from the entries and compare; exit 1 where anything differs."""
-    with administration() as doors:
+    with administration() as doors, working("Deriving every balance anew"):
         found = doors.get("ledger", "verification")
     for problem in found["problems"]:
         note(f"error: {problem}")
@@ -33,22 +36,32 @@ def verify(as_json: AsJson = False) -> None:
 @app.command()
 def export(as_json: AsJson = False) -> None:
     """Print every entry, oldest first: one JSON object a line, or with --json one array."""
-    with administration() as doors:
+    with administration() as doors, _shown_if_apart() as tell:
         if not as_json:
-            for entry in _entries(doors):
+            for entry in _entries(doors, tell):
                 as_value(entry)
             return
         between = "["
-        for entry in _entries(doors):
+        for entry in _entries(doors, tell):
             print(between + json.dumps(entry, ensure_ascii=False), end="")
             between = ",\n"
         print("]" if between != "[" else "[]")
 
 
-def _entries(doors: Doors) -> Iterator[dict[str, Any]]:
+def _shown_if_apart() -> AbstractContextManager[Tell]:
+    """Progress, but not on the very terminal that the entries are printed on."""
+    if sys.stdout.isatty():
+        return nullcontext(lambda _: None)
+    return working("Reading the entries")
+
+
+def _entries(doors: Doors, tell: Tell) -> Iterator[dict[str, Any]]:
     """A page at a time, so that a ledger of any size passes through."""
     after: int | None = 0
+    done = 0
     while after is not None:
         page = doors.get("ledger", "entries", after=after)
         yield from page["entries"]
+        done += len(page["entries"])
+        tell(f"{done:,}")
         after = page["next"]

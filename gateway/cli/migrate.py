@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.reach import Refused
+from gateway.cli.reach import Refused, when_free
 from gateway.cli.show import AsJson, as_record, as_value
 
 
@@ -24,7 +24,11 @@ def migrate(
     settings = load_settings(os.environ, simulator=True, serves=False)
     works = upkeep(settings)
     try:
-        found = works.missing() if check else works.migrate(SystemClock().now())
+        if check:
+            found = works.missing()
+        else:
+            what = "Bringing the schema up to date"
+            found = when_free(what, lambda: works.migrate(SystemClock().now()))
     except DatabaseLocked as error:
         raise Refused(
             f"{error}. Stop the gateway first; at its next start it applies the steps itself."

@@ -29,6 +29,7 @@ from gateway.cli import (
     video,
 )
 from gateway.cli.reach import Refused, WrongUsage
+from gateway.cli.show import note
 from gateway.settings import SettingsRefused
 
 app = typer.Typer(
@@ -75,5 +76,5 @@ def main() -> None:
 
 
 def _end(text: str, status: int) -> None:
-    print(text, file=sys.stderr)
+    note(text)
     sys.exit(status)

@@ -8,17 +8,20 @@ import asyncio
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
+
+from gateway.cli.progress import working
 
 if TYPE_CHECKING:
     import httpx
 
     from gateway.settings import Settings
 
+T = TypeVar("T")
 PREFIX = "/gateway/v1/admin"
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 600.0
@@ -26,6 +29,7 @@ ANSWER_SECONDS_MAX = 600.0
 LOCK_SECONDS_MAX = 10.0
 """How long a command waits for another command, or for a gateway that is starting."""
 LOCK_LOOK_SECONDS = 0.05
+WAITING = "Waiting for another command that works on the database"
 _NOBODY_HERE = "http://administration.invalid"
 """Where requests to this process are addressed: nothing is ever resolved or sent."""
 
@@ -100,19 +104,46 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> httpx.AsyncClient:
     """A client of the doors, wherever they are."""
     if settings.url is not None:
         return await stack.enter_async_context(_remote(settings, settings.url, through_proxy=True))
+    client = await _here(settings, stack)
+    if client is not None:
+        return client
     deadline = time.monotonic() + LOCK_SECONDS_MAX
-    while True:
-        if url := _address_of_owner(settings.database_path):
-            return await stack.enter_async_context(_remote(settings, url, through_proxy=False))
-        client = await _local(settings, stack)
-        if client is not None:
-            return client
-        if time.monotonic() > deadline:
-            raise Refused(
-                f"Another process works on {settings.database_path} and does not say where it "
-                "listens. Wait for it to end, or set VGW_URL to the address of your gateway."
-            )
-        await asyncio.sleep(LOCK_LOOK_SECONDS)
+    with working(WAITING):
+        while time.monotonic() < deadline:
+            await asyncio.sleep(LOCK_LOOK_SECONDS)
+            client = await _here(settings, stack)
+            if client is not None:
+                return client
+    raise Refused(
+        f"Another process works on {settings.database_path} and does not say where it listens. "
+        "Wait for it to end, or set VGW_URL to the address of your gateway."
+    )
+
+
+async def _here(settings: Settings, stack: AsyncExitStack) -> httpx.AsyncClient | None:
+    """The doors of whoever has the database, or opened here; None where another command has it."""
+    if url := _address_of_owner(settings.database_path):
+        return await stack.enter_async_context(_remote(settings, url, through_proxy=False))
+    return await _local(settings, stack)
+
+
+def when_free(what: str, work: Callable[[], T]) -> T:
+    """Do what needs the database to itself, waiting a while for another command to end.
+
+    `DatabaseLocked` where none ends in time, and at once where a gateway has the database.
+    """
+    from gateway.ports import DatabaseLocked
+
+    deadline = time.monotonic() + LOCK_SECONDS_MAX
+    with working(what) as tell:
+        while True:
+            try:
+                return work()
+            except DatabaseLocked as error:
+                if error.owner or time.monotonic() > deadline:
+                    raise
+            tell(WAITING.lower())
+            time.sleep(LOCK_LOOK_SECONDS)
 
 
 def _address_of_owner(database: Path) -> str | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
+
+from gateway.cli.reach import Refused
 
 
 def serve(
@@ -46,8 +47,7 @@ def serve(
     try:
         uvloop.run(server.serve(settings, simulator=standin, ready=ready))
     except (SettingsRefused, DatabaseRefused, BadPolicy) as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise typer.Exit(1) from error
+        raise Refused(str(error)) from error
 
 
 _WELCOME = """

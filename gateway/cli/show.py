@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
+NOTES = {"error": "bold red", "warning": "yellow"}
+STATES = {
+    **dict.fromkeys(("stored", "ok", "yes"), "green"),
+    **dict.fromkeys(("reserved", "sending", "processing", "fetching"), "cyan"),
+    **dict.fromkeys(("in_doubt", "warning"), "bold yellow"),
+    **dict.fromkeys(
+        ("settled_in_doubt", "released_in_doubt", "stalled", "undeliverable"), "yellow"
+    ),
+    **dict.fromkeys(("failed_billed", "failed_refunded", "lost", "problem", "no"), "red"),
+    **dict.fromkeys(("released", "refused", "purged", "evicted"), "dim"),
+}
+ENDED = {"revoked_at": "red", "disabled_at": "red"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
 Row = Mapping[str, Any]
 
@@ -36,12 +49,29 @@ def as_record(record: Row) -> None:
     shown = {name: value for name, value in record.items() if value not in (None, [], "")}
     width = max(map(len, shown), default=0)
     for name, value in shown.items():
-        print(f"{name.ljust(width)}  {_cell(value)}")
+        text = _cell(value)
+        print(f"{painted(name.ljust(width), 'bold')}  {painted(text, _style(name, text))}")
 
 
 def note(text: str) -> None:
-    """Say something beside the result."""
+    """Say something beside the result; an error or a warning in its colour on a terminal."""
+    kind, colon, rest = text.partition(":")
+    style = NOTES.get(kind) if colon else None
+    if style is not None:
+        text = painted(kind, style, sys.stderr) + colon + rest
     print(text, file=sys.stderr)
+
+
+def painted(text: str, style: str, stream: TextIO | None = None) -> str:
+    """The text in a style of rich's where a terminal shows it (and `NO_COLOR` is not set)."""
+    stream = stream or sys.stdout
+    if not style or not stream.isatty():
+        return text
+    from rich.console import Console
+    from rich.style import Style
+
+    system = Console(file=stream).color_system
+    return text if system is None or "NO_COLOR" in os.environ else Style.parse(style).render(text)
 
 
 def _drawn(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
@@ -51,11 +81,19 @@ def _drawn(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        is_amount = column.endswith("_usd") or column in ("usd", "jobs")
+        is_amount = column.endswith("_usd") or column in ("usd", "jobs", "bytes")
         table.add_column(column, justify="right" if is_amount else "left", overflow="fold")
     for line in cells:
-        table.add_row(*map(Text, line))
+        named = zip(columns, line, strict=True)
+        table.add_row(*(Text(text, _style(column, text)) for column, text in named))
     Console().print(table)
+
+
+def _style(column: str, text: str) -> str:
+    """How a cell is painted: where something stands and what has ended, never amounts."""
+    if text == "-":
+        return "dim"
+    return STATES.get(text, "") if column in ("state", "status", "ok") else ENDED.get(column, "")
 
 
 def _cell(value: Any) -> str:

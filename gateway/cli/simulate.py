@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.reach import Refused
+
 
 def simulate(
     port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free port.")] = 8081,
@@ -31,5 +33,4 @@ def simulate(
     except KeyboardInterrupt:
         return
     except OSError as error:
-        typer.echo(f"error: cannot listen on port {port}: {error.strerror}", err=True)
-        raise typer.Exit(1) from error
+        raise Refused(f"Cannot listen on port {port}: {error.strerror}.") from error

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateway.cli.progress import working
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_table, as_value
 
@@ -26,7 +27,7 @@ def spend(
     """Show who spent what; of all time without --since."""
     if as_csv and as_json:
         raise WrongUsage("Give either --csv or --json.")
-    with administration() as doors:
+    with administration() as doors, working("Adding up"):
         rows = doors.get("usage", by=by, since=since, until=until)["usage"]
     columns = (by, *_AMOUNTS)
     if as_json:

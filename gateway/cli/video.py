@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.progress import working
 from gateway.cli.reach import Refused, WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
@@ -27,11 +28,12 @@ def list_(
     """List stored videos, of the newest job first."""
     found: list[dict[str, Any]] = []
     before: str | None = None
-    with administration() as doors:
+    with administration() as doors, working("Reading videos") as tell:
         while limit is None or len(found) < limit:
             size = PAGE if limit is None else min(PAGE, limit - len(found))
             page = doors.get("videos", user=user, before=before, limit=size)
             found += page["videos"]
+            tell(f"{len(found):,}")
             before = page["next"]
             if before is None:
                 break
@@ -51,7 +53,7 @@ def stats(as_json: AsJson = False) -> None:
 @app.command()
 def verify(as_json: AsJson = False) -> None:
     """Read and hash every stored video anew; exit 1 where anything differs."""
-    with administration() as doors:
+    with administration() as doors, working("Reading and hashing every stored video"):
         found = doors.get("videos", "verification")
     for what in ("damaged", "missing", "orphans"):
         for name in found[what]:
@@ -79,7 +81,7 @@ def purge(
     if not ids and user is None and older_than is None:
         raise WrongUsage("Say which: ids, --user or --older-than.")
     body = {"ids": ids or [], "user": user, "older_than": older_than, "dry_run": not yes}
-    with administration() as doors:
+    with administration() as doors, working("Removing videos" if yes else "Looking for videos"):
         done = doors.post("videos", "purge", body=body)
     if as_json:
         as_value(done)

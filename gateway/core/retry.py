@@ -193,11 +193,15 @@ def stated_wait(headers: Mapping[str, str], now: float) -> float | None:
     for name in ("retry-after", "x-ratelimit-resets", "x-ratelimit-reset-requests"):
         text = headers.get(name)
         if text is not None:
-            return min(STATED_WAIT_MAX, max(STATED_WAIT_MIN, _wait_in(text.strip(), now)))
+            return min(STATED_WAIT_MAX, max(STATED_WAIT_MIN, seconds_told(text.strip(), now)))
     return None
 
 
-def _wait_in(text: str, now: float) -> float:
+def seconds_told(text: str, now: float) -> float:
+    """How far from `now` (Unix time) a header's moment or wait is, in seconds, however it is told.
+
+    Text that nobody can read is the longest wait.
+    """
     try:
         number = float(text)
     except ValueError:

@@ -5,6 +5,7 @@ Pure: it reads no socket and knows no client library.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ HEADER_CHARACTERS_MAX = 1_024
 """A deprecation warning is a sentence or two; anything longer is not meant for us."""
 HEADERS_MAX = 32
 """Venice sends some ten of those; ten thousand would be an attack on whoever copies them."""
+
+_BLOCK_WORDS = re.compile(r"failed requests", re.IGNORECASE)
 
 
 def kept_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -118,7 +121,7 @@ def _outcome(
         is_answer = status == 200 and isinstance(document, dict)
         return Outcome.OK if is_answer or not json_is_due else Outcome.NONSENSE
     if status == 429:
-        return Outcome.BLOCKED if is_block(headers) else Outcome.RATE_LIMITED
+        return Outcome.BLOCKED if is_block(headers, document) else Outcome.RATE_LIMITED
     if 400 <= status < 500:
         return Outcome.REFUSED
     if status == 500 and isinstance(document, dict) and document.get("error") is not None:
@@ -128,13 +131,15 @@ def _outcome(
     return Outcome.LOST if 500 <= status < 600 else Outcome.NONSENSE
 
 
-def is_block(headers: Mapping[str, str]) -> bool:
-    """Whether a 429 is the abuse block: the unsuffixed pair, without the `-requests` headers."""
-    return (
-        headers.get("x-ratelimit-remaining") == "0"
-        and "x-ratelimit-resets" in headers
-        and "x-ratelimit-remaining-requests" not in headers
-    )
+def is_block(headers: Mapping[str, str], document: Any = None) -> bool:
+    """Whether a 429 is the abuse block: the unsuffixed pair, or its words, without the `-requests`
+    headers of an ordinary limit."""
+    if "x-ratelimit-remaining-requests" in headers:
+        return False
+    if headers.get("x-ratelimit-remaining") == "0" and "x-ratelimit-resets" in headers:
+        return True
+    error = document.get("error") if isinstance(document, dict) else None
+    return isinstance(error, str) and bool(_BLOCK_WORDS.search(error))
 
 
 def _stated_wait(outcome: Outcome, headers: Mapping[str, str], now: float) -> float | None:

@@ -22,8 +22,8 @@ from gateway.core.retry import (
     RetryShare,
     decide,
 )
-from gateway.ports import Clock, LedgerFailure, NoPlace, Reply, VideoReply
-from gateway.upstream.breaker import Breaker
+from gateway.ports import Clock, LedgerFailure, ModelClosed, NoPlace, Reply, VideoReply
+from gateway.upstream.admission import Admission, outcome_of
 from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import Gate, Turn
@@ -70,7 +70,6 @@ class _Attempt:
     def __init__(self, turn: Turn, note: Callable[[Reply | VideoReply], None]) -> None:
         self._turn = turn
         self._note = note
-        self.is_over = False
 
     def depart(self) -> None:
         """From here on the call may reach Venice."""
@@ -78,14 +77,9 @@ class _Attempt:
 
     async def learn(self, answer: Reply | VideoReply) -> None:
         """Count the outcome; the place at the gate is free again, whatever a body still takes."""
-        self.is_over = True
         self._note(answer)
         wait = answer.stated_wait if isinstance(answer, Reply) else None
-        await self._turn.finish(_outcome(answer), wait)
-
-
-def _outcome(answer: Reply | VideoReply) -> Outcome:
-    return answer.outcome if isinstance(answer, Reply) else Outcome.OK
+        await self._turn.finish(outcome_of(answer), wait)
 
 
 class Venice:
@@ -101,14 +95,17 @@ class Venice:
         *,
         rules: RetryRules,
         hold: float,
+        heed: Callable[[Endpoint, Mapping[str, str]], None] | None = None,
     ) -> None:
-        """`hold` is the longest wait at the gate, in seconds."""
+        """`hold` is the longest wait at the gate, in seconds; `heed` is told the headers of each
+        good answer."""
         self._client = client
         self._gate = gate
         self._links = links
         self._clock = clock
         self._observer = observer
-        self._breakers = {endpoint: Breaker() for endpoint in Endpoint}
+        self._heed = heed
+        self._admission = Admission(clock)
         self._downloads = asyncio.Semaphore(DOWNLOADS_MAX)
         self._share = RetryShare()
         self._blame = Blame()
@@ -122,7 +119,16 @@ class Venice:
 
     def breaker_is_open(self, endpoint: Endpoint) -> bool:
         """Whether calls to an endpoint are held back because it failed too often in a row."""
-        return self._breakers[endpoint].is_open
+        return self._admission.breaker_is_open(endpoint)
+
+    @property
+    def closed_models(self) -> frozenset[str]:
+        """Models that Venice lately refused the key for."""
+        return self._admission.closed_models
+
+    def take_new_key(self) -> None:
+        """The key is another one: ask again what was refused to the last one."""
+        self._admission.take_new_key()
 
     def user_wait(self, user: str) -> float:
         """Seconds until a user who was refused too often may order again; else 0."""
@@ -174,7 +180,7 @@ class Venice:
             if self._gate.is_closed:
                 raise Draining
             async with self._client.open_link(destination) as answer:
-                self._observer.called(Endpoint.DOWNLOAD, _outcome(answer))
+                self._observer.called(Endpoint.DOWNLOAD, outcome_of(answer))
                 yield answer
 
     async def revoke(self, url: str) -> Reply:
@@ -206,7 +212,7 @@ class Venice:
             self._observer.retried(endpoint, decision.reason)
             try:
                 reply = await self._send(endpoint, body, user, deadline, bought_with=bought_with)
-            except (NoPlace, Draining, LedgerFailure):
+            except (NoPlace, ModelClosed, Draining, LedgerFailure):
                 # Something was sent already, and what came of it is known.
                 return reply
             made += 1
@@ -240,7 +246,7 @@ class Venice:
     ) -> Reply:
         """One attempt. Only an order outlives the deadline: cutting it off would be a doubt."""
         method, path = PATHS[endpoint]
-        async with self._attempt(endpoint, user, deadline) as attempt:
+        async with self._attempt(endpoint, user, deadline, body) as attempt:
             if before_sending is not None:
                 await before_sending()
             left = deadline - self._clock.monotonic()
@@ -254,28 +260,29 @@ class Venice:
 
     @asynccontextmanager
     async def _attempt(
-        self, endpoint: Endpoint, user: str, deadline: float
+        self,
+        endpoint: Endpoint,
+        user: str,
+        deadline: float,
+        body: Mapping[str, Any] | None = None,
     ) -> AsyncIterator[_Attempt]:
-        """Past the breaker and through the gate, or `NoPlace`."""
-        breaker = self._breakers[endpoint]
-        now = self._clock.monotonic()
-        permission = breaker.enter(now)
-        if permission is None:
-            raise NoPlace(f"{endpoint} failed too often in a row and is left alone for a moment")
+        """Past breaker and closed models and through the gate; `NoPlace` or `ModelClosed`."""
+        with self._admission.admitted(endpoint, body) as note:
 
-        def note(answer: Reply | VideoReply) -> None:
-            outcome, now = _outcome(answer), self._clock.monotonic()
-            self._observer.called(endpoint, outcome)
-            breaker.leave(permission, outcome, now)
-            faults = USERS_FAULTS.get(endpoint, frozenset())
-            if isinstance(answer, Reply) and answer.status in faults:
-                self._blame.add(user, now)
+            def learn(answer: Reply | VideoReply) -> None:
+                self._observer.called(endpoint, outcome_of(answer))
+                note(answer)
+                self._learn(endpoint, user, answer)
 
-        attempt: _Attempt | None = None
-        try:
-            async with self._gate.turn(endpoint, user, min(deadline, now + self._hold)) as turn:
-                attempt = _Attempt(turn, note)
-                yield attempt
-        finally:
-            if attempt is None or not attempt.is_over:
-                breaker.leave(permission, None, self._clock.monotonic())
+            hold_until = min(deadline, self._clock.monotonic() + self._hold)
+            async with self._gate.turn(endpoint, user, hold_until) as turn:
+                yield _Attempt(turn, learn)
+
+    def _learn(self, endpoint: Endpoint, user: str, answer: Reply | VideoReply) -> None:
+        """Whose fault it was, and what the headers tell."""
+        if not isinstance(answer, Reply):
+            return
+        if answer.status in USERS_FAULTS.get(endpoint, frozenset()):
+            self._blame.add(user, self._clock.monotonic())
+        if self._heed is not None and answer.is_ok:
+            self._heed(endpoint, answer.headers)

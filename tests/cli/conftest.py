@@ -65,6 +65,18 @@ class Place:
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
+    def begun(self, *words: str) -> subprocess.Popen[str]:
+        """A command that runs on while the test does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "gateway", *words],
+            env=self.process._environment,
+            cwd=self.process.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     def value(self, *words: str) -> Any:
         """What a command that must succeed prints with `--json`."""
         done = self.run(*words, "--json")

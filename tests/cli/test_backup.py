@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sqlite3
 import stat
 from contextlib import closing
@@ -13,10 +14,12 @@ import pytest
 
 from gateway.core.keys import parse
 from gateway.storage.database import FileLock
+from gateway.storage.migrate import read_steps
 from gateway.storage.videos_disk import name_of
 from tests.cli.conftest import BILLED, Place
 
 VIDEO = b"a video's bytes"
+NEWEST = read_steps()[-1].version
 
 
 def admin_key(place: Place) -> str:
@@ -52,7 +55,7 @@ def test_a_backup_says_what_is_in_it_and_overwrites_nothing(place: Place) -> Non
     copy = place.process.folder / "copy.db"
     made = place.value("backup", str(copy))
     counted = {name: made[name] for name in ("file", "jobs", "videos", "schema_version")}
-    assert counted == {"file": str(copy), "jobs": 3, "videos": False, "schema_version": 1}
+    assert counted == {"file": str(copy), "jobs": 3, "videos": False, "schema_version": NEWEST}
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     again = place.run("backup", str(copy))
     assert (again.status, again.out) == (1, "")
@@ -68,13 +71,14 @@ def test_spending_is_stopped_and_resumed_with_a_reason(place: Place) -> None:
 
 def test_looking_at_the_schema_changes_nothing(place: Place) -> None:
     found = place.value("migrate", "--check")
-    assert (found["version"], found["pending"], found["backup"]) == (1, [], None)
+    assert (found["version"], found["pending"], found["backup"]) == (NEWEST, [], None)
 
 
 def test_a_database_is_restored_only_while_nobody_uses_it(alone: Place) -> None:
     copy = alone.process.folder / "copy.db"
     alone.value("backup", str(copy))
     lock = FileLock(alone.process.data_dir / "gateway.db")
+    lock.say("http://127.0.0.1:9")
     refused = alone.run("restore", str(copy), "--json")
     lock.release()
     assert (refused.status, refused.out) == (1, "")
@@ -83,6 +87,21 @@ def test_a_database_is_restored_only_while_nobody_uses_it(alone: Place) -> None:
     assert Path(done["replaced"]).exists()
     assert done["spending_waits"].startswith("restored ")
     assert "spending resume" in alone.value("spending", "show")["why"]
+
+
+@pytest.mark.parametrize("words", [("restore", "copy.db"), ("user", "list")])
+def test_a_command_waits_for_another_one_and_says_so(alone: Place, words: tuple[str, ...]) -> None:
+    """The other one is seen to be waited for before it lets go."""
+    alone.value("backup", "copy.db")
+    lock = FileLock(alone.process.data_dir / "gateway.db")
+    waiting = alone.begun(*words, "--json")
+    assert waiting.stderr is not None
+    told = waiting.stderr.readline()
+    lock.release()
+    out, _ = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0
+    assert json.loads(out)
+    assert "aiting for another command" in told
 
 
 def test_an_admin_key_is_named_shown_once_and_revoked(alone: Place) -> None:

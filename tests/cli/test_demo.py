@@ -18,6 +18,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.gateway_process import ROOT
 
 FIRST_VIDEO_SECONDS_MAX = 10.0
@@ -126,6 +128,19 @@ def test_a_video_plays_within_ten_seconds_and_ctrl_c_leaves_nothing(tmp_path: Pa
     assert admin_key not in demo.printed
     assert REAL_KEY not in demo.printed
     assert "Traceback" not in demo.printed
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_demonstration_ended_before_it_began_leaves_nothing(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with running(tmp_path) as demo:
+        demo.read_until("Starting a simulated Venice")
+        demo.process.send_signal(number)
+        rest, _ = demo.process.communicate(timeout=30)
+    assert "Traceback" not in rest
+    assert demo.process.returncode == 0, rest
     assert list(tmp_path.iterdir()) == []
 
 

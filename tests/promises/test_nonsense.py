@@ -44,9 +44,9 @@ async def test_a_quote_that_is_no_price_buys_and_holds_nothing(
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], int, str]] = {
+    "402": ({"status": 402, "body": {"error": "broke"}}, 402, "INSUFFICIENT_BALANCE"),
     "401": ({"status": 401, "body": {"error": "Authentication failed"}}, 503, "UPSTREAM_AUTH"),
     "403": ({"status": 403, "body": {"error": "not in your region"}}, 503, "UPSTREAM_AUTH"),
-    "402": ({"status": 402, "body": {"error": "broke"}}, 402, "INSUFFICIENT_BALANCE"),
 }
 
 
@@ -55,8 +55,9 @@ async def test_venices_no_to_the_organization_is_not_the_users_fault(
     gateway: GatewayProcess, simulator: SimulatorProcess, name: str
 ) -> None:
     action, status, code = REFUSALS[name]
-    # A model of its own: a 403 may close the model for a while.
-    body = order(f"org {name}", model="wan-2.1-text-to-video", duration="5s")
+    # Models of their own: a 401 or 403 closes the model for a while.
+    model = "wan-2.5-preview-text-to-video" if name == "403" else "wan-2.1-text-to-video"
+    body = order(f"org {name}", model=model, duration="5s")
     simulator.faults([{"endpoint": "queue", "action": action}])
     async with Client(gateway) as client:
         answer = await client.queue(body)

@@ -1,0 +1,75 @@
+"""Commands on a terminal of their own, as people meet them: prompts, tables, colours, progress."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import termios
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+LINES = 50
+ANSWER_SECONDS_MAX = 30.0
+
+
+class Terminal:
+    """A command that believes to be typed by somebody; what it shows is kept, colours and all."""
+
+    def __init__(
+        self, words: Sequence[str], environment: Mapping[str, str], cwd: Path, columns: int = 160
+    ) -> None:
+        self.shown = ""
+        self._descriptor, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+        self._process = subprocess.Popen(
+            list(words),
+            env={"TERM": "xterm-256color", **environment},
+            cwd=cwd,
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            start_new_session=True,
+        )
+        os.close(inner)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._descriptor)
+
+    def until(self, mark: str) -> str:
+        """All that is shown up to a text; `AssertionError` where it does not come."""
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while mark not in self.shown:
+            assert self._read(deadline), f"{mark!r} is not shown: {self.shown}"
+        return self.shown
+
+    def type(self, text: str) -> None:
+        """Type a line."""
+        os.write(self._descriptor, f"{text}\n".encode())
+
+    def end(self) -> int:
+        """Wait for the command's end; its exit status."""
+        deadline = time.monotonic() + ANSWER_SECONDS_MAX
+        while self._read(deadline):
+            pass
+        return self._process.wait(ANSWER_SECONDS_MAX)
+
+    def _read(self, deadline: float) -> bool:
+        """Take what is shown next; whether there was anything before the end or the deadline."""
+        ready, _, _ = select.select([self._descriptor], [], [], deadline - time.monotonic())
+        try:
+            part = os.read(self._descriptor, 65_536) if ready else b""
+        except OSError:  # Linux's way of saying that nobody is at the other end any more
+            part = b""
+        self.shown += part.decode("utf-8", "replace").replace("\r\n", "\n")
+        return bool(part)
