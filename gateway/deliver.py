@@ -51,6 +51,8 @@ class Tried(NamedTuple):
     """Venice's side, or the way to it, failed: the next try waits longer."""
     is_waiting: bool = False
     """A video is ready, but no place was free to fetch it."""
+    is_unready: bool = False
+    """Venice said that it is still being made."""
 
 
 class Deliveries:
@@ -79,7 +81,7 @@ class Deliveries:
     async def take(self, job: Job, video: VideoReply) -> Tried:
         """Take in the body that Venice is sending for a job; the caller holds a place."""
         if job.state is State.PROCESSING:
-            ready = {"ready_at": job.ready_at or self._clock.now()}
+            ready = {"ready_at": job.ready_at or self._clock.now(), "looks": job.looks}
             job = await self._move(job, Event.FINISH, ready)
         began = self._clock.monotonic()
         try:
@@ -142,6 +144,7 @@ class Deliveries:
         if is_suspicious:
             self._metrics.suspicious.inc()
             _log.warning("video.suspicious", job=job.id, bytes=stored.bytes)
+        self._metrics.looks_per_job.observe(job.looks)
         if job.ready_at is not None:
             self._metrics.ready_to_stored.observe((now - job.ready_at) / 1000)
         return job

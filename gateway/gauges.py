@@ -58,6 +58,7 @@ class Gauges:
         gate: GateView,
         breaker_is_open: Callable[[Endpoint], bool],
         closed_models: Callable[[], Iterable[str]],
+        look_price: Callable[[], float],
         rulebook: Callable[[], Rulebook],
         knows_model: Callable[[str], bool],
         doubts_since: Callable[[], Iterable[int]],
@@ -71,6 +72,7 @@ class Gauges:
         self._gate = gate
         self._breaker_is_open = breaker_is_open
         self._closed_models = closed_models
+        self._look_price = look_price
         self._rulebook = rulebook
         self._knows_model = knows_model
         self._doubts_since = doubts_since
@@ -94,6 +96,7 @@ class Gauges:
         self._metrics.failure_budget.set(self._gate.failure_budget())
         self._metrics.failure_limit.set(limits.failures)
         self._metrics.key_blocked.set(int(self._gate.is_silent))
+        self._metrics.look_price.set(self._look_price())
         for endpoint in Endpoint:
             is_open = self._breaker_is_open(endpoint)
             self._metrics.breaker_open.labels(endpoint).set(int(is_open))

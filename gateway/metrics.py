@@ -24,6 +24,7 @@ from gateway.core.retry import Endpoint, Outcome
 PREFIX = "venice_gateway_"
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+_LOOKS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
 _SLOW = (0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 _FILL = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
@@ -58,6 +59,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._measure_questions()
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(PREFIX + name, text, labels, registry=self.registry)
@@ -200,6 +202,27 @@ class Metrics:
         self.build_info = gauge("build_info", "Always 1; the labels say what runs.", "version")
         # Memory, processor time, open files and the moment of the start, where /proc tells them.
         ProcessCollector(namespace=PREFIX.removesuffix("_"), registry=self.registry)
+
+    def _measure_questions(self) -> None:
+        """What asking Venice about videos takes."""
+        self.gate_wait = Histogram(
+            PREFIX + "gate_wait_seconds",
+            "Time that a call waited for its turn, by class.",
+            ("class",),
+            buckets=_FAST,
+            registry=self.registry,
+        )
+        self.looks_per_job = Histogram(
+            PREFIX + "looks_per_job",
+            "Times that Venice was asked about a job until its video was stored.",
+            buckets=_LOOKS,
+            registry=self.registry,
+        )
+        self.look_price = Gauge(
+            PREFIX + "look_price_seconds",
+            "Seconds of waiting that a question to Venice must save to be asked at the moment.",
+            registry=self.registry,
+        )
 
 
 class UpstreamCounts:

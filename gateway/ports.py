@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.core.budget import Calendar, Limit, Standing
+from gateway.core.completion import Kind, Sketch
 from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.core.notices import Attempt, Delivery, Notice, Telling, Webhook
@@ -317,6 +318,16 @@ class Messenger(Protocol):
         """`only_public` for addresses that users chose: those lead to the public internet only."""
 
     async def close(self) -> None: ...
+
+
+class CompletionTimes(Protocol):
+    """What was learned of how long videos take, durably."""
+
+    async def read(self) -> list[tuple[Kind, Sketch, int | None]]:
+        """Every kind, with the average that Venice last published for it in milliseconds."""
+
+    async def keep(self, kind: Kind, sketch: Sketch, average_ms: int | None, at: int) -> None:
+        """Put this in place of what was kept of a kind."""
 
 
 class VideoStore(Protocol):

@@ -46,7 +46,8 @@ class Tracking:
         self._metrics = metrics
 
     async def look(self, job: Job) -> Tried:
-        """Ask Venice about a job that is in the making, and act on the answer.
+        """Ask Venice about a job that is in the making, and act on the answer; `looks` of the job
+        counts this one already.
 
         A body is read only by whoever holds a fetch place. One that comes while all are taken
         waits a moment; then it is let go of and asked for again with a place in hand, so that no
@@ -82,7 +83,11 @@ class Tracking:
             return Tried(job)
         moved = await self.learn(job, reply)
         if moved.state is not State.FETCHING:
-            return Tried(moved, has_failed=reply.outcome in FAILED_OUTCOMES)
+            return Tried(
+                moved,
+                has_failed=reply.outcome in FAILED_OUTCOMES,
+                is_unready=reply.is_ok and moved.state is State.PROCESSING,
+            )
         if holds_place:
             return await self._deliveries.follow_link(moved)
         return Tried(moved, is_waiting=True)
@@ -92,7 +97,7 @@ class Tracking:
             return await self._deliveries.take(job, video)
         places = self._deliveries.places
         if not places.take_now():
-            facts = {"ready_at": self._clock.now()}
+            facts = {"ready_at": self._clock.now(), "looks": job.looks}
             job = self._book.put(await self._ledger.note(job.id, facts))
             if not await places.take_soon(lambda: self._clock.sleep(OPEN_SECONDS)):
                 return Tried(job, is_waiting=True)
@@ -132,6 +137,7 @@ class Tracking:
                 return job
             return self._book.put(await self._ledger.note(job.id, facts))
         paid = job.reserved + job.settled
+        facts |= {"looks": job.looks}
         moved = self._book.put(
             await self._ledger.advance(
                 job.id, lesson.event, self._clock.now(), facts=facts, reason=lesson.reason

@@ -16,12 +16,16 @@ from gateway.book import JobBook
 from gateway.core.budget import Calendar
 from gateway.core.job import Event
 from gateway.core.money import Money
+from gateway.core.pacing import CallClass
 from gateway.core.retry import Outcome
 from gateway.deliver import Deliveries
+from gateway.experience import Experience
 from gateway.metrics import Metrics
+from gateway.planning import Planning
 from gateway.ports import Ledger, OpenVideo, Reply, StoredVideo, Upstream, VideoReply, VideoStore
 from gateway.records import Caller, Job, Key, Order, Reserved, User
 from gateway.removal import Removal
+from gateway.storage.completions import SqliteCompletionTimes
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.track import Tracking
 from gateway.workers.mender import Mender
@@ -33,6 +37,7 @@ from tests.upstream.still_clock import StillClock
 CALLER = Caller(User("ann"), Key("k1", "ann", "digest"))
 LINK = "https://private-share.venice.ai/v/secret"
 DAY_MS = 86_400_000
+LOOKS_PER_MINUTE = 114
 WORKING = Reply(Outcome.OK, 200, b"", {"status": "PROCESSING"})
 COMPLETED = Reply(Outcome.OK, 200, b"", {"status": "COMPLETED", "url": LINK})
 DONE = Reply(Outcome.OK, 200, b"", {"success": True})
@@ -150,6 +155,20 @@ class ToldStore:
 
 
 @dataclass
+class ToldRoom:
+    """A gate with as much room as the test says, and lines of whom it names."""
+
+    calls: int = LOOKS_PER_MINUTE
+    held: set[str] = field(default_factory=set)
+
+    def room(self, call_class: CallClass) -> int:
+        return self.calls
+
+    def waiting(self, call_class: CallClass, user: str | None = None) -> int:
+        return len(self.held) if user is None else int(user in self.held)
+
+
+@dataclass
 class VideoHouse:
     """The parts that a test looks at."""
 
@@ -164,6 +183,8 @@ class VideoHouse:
     tracking: Tracking
     tracker: Tracker
     fetches: list[int]
+    room: ToldRoom
+    experience: Experience
     in_flight: set[str] = field(default_factory=set)
     made: int = 0
 
@@ -243,6 +264,7 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
     await real.add_key(CALLER.key)
     wilful, venice, store, metrics = WilfulLedger(real), ToldVenice(), ToldStore(), Metrics()
     ledger, book, fetches = cast(Ledger, wilful), JobBook(wilful.job), [2]
+    room = ToldRoom()
     shared: dict[str, Any] = {
         "ledger": ledger,
         "upstream": cast(Upstream, venice),
@@ -253,7 +275,9 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
     kept = cast(VideoStore, store)
     deliveries = Deliveries(**shared, store=kept, fetches=lambda: fetches[0])
     tracking = Tracking(**shared, deliveries=deliveries)
-    tracker = Tracker(tracking, clock, lambda: 114)
+    experience = Experience(SqliteCompletionTimes(real.access), clock)
+    planning = Planning(experience, lambda: LOOKS_PER_MINUTE)
+    tracker = Tracker(tracking, clock, experience, planning, room)
     book.listen(tracker.follow)
     removal = Removal(**shared, store=kept)
     try:
@@ -269,6 +293,8 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
             tracking,
             tracker,
             fetches,
+            room,
+            experience,
         )
     finally:
         await tracker.close()

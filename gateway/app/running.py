@@ -36,6 +36,7 @@ from gateway.core.notify import NoticeEvent
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
+from gateway.experience import Experience
 from gateway.gauges import Gauges
 from gateway.health import Health
 from gateway.key_limits import KeyLimits
@@ -43,6 +44,7 @@ from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics, UpstreamCounts
 from gateway.moments import SystemClock
 from gateway.noticing import Condition
+from gateway.planning import Planning
 from gateway.policies import BadPolicy, LoadedRules
 from gateway.ports import Clock
 from gateway.quotes import QuoteBook
@@ -53,6 +55,7 @@ from gateway.sending import Sending
 from gateway.settings import Settings, fingerprint
 from gateway.spending import Spending
 from gateway.startup import StartupChecks
+from gateway.storage.completions import SqliteCompletionTimes
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.videos_disk import DiskVideoStore
 from gateway.submit import Orders, Waits
@@ -122,6 +125,9 @@ class Gateway:
         self._limits_reader = LimitsReader(
             self._venice, self._limits, self.clock, self._shelf.knows
         )
+        self._experience = Experience(SqliteCompletionTimes(self._ledger.access), self.clock)
+        await self._experience.load()
+        self._planning = Planning(self._experience, lambda: self._limits.current.retrieve)
         orders = self._build_orders()
         deliveries = self._build_deliveries()
         self.services = self._build_services(orders, deliveries)
@@ -164,7 +170,13 @@ class Gateway:
         )
         self._stack.push_async_callback(client.close)
         limits = self._limits = KeyLimits(clock, lambda: rules.current.rulebook.venice)
-        gate = self._gate = Gate(clock, limits.current, self._ledger.record_call, self._weight_of)
+        gate = self._gate = Gate(
+            clock,
+            limits.current,
+            self._ledger.record_call,
+            self._weight_of,
+            lambda call_class, seconds: self._metrics.gate_wait.labels(call_class).observe(seconds),
+        )
         limits.follow(gate.set_limits)
         now = clock.now()
         gate.recall(await self._ledger.recorded_calls(now - RECALL_MS), now)
@@ -259,6 +271,7 @@ class Gateway:
             gate=self._gate,
             breaker_is_open=self._venice.breaker_is_open,
             closed_models=lambda: self._venice.closed_models,
+            look_price=lambda: self._planning.price,
             rulebook=lambda: self._rulebook,
             knows_model=self._shelf.knows,
             doubts_since=self._doubts_since,
@@ -330,7 +343,7 @@ class Gateway:
             deliveries=deliveries,
             metrics=self._metrics,
         )
-        tracker = Tracker(tracking, self.clock, lambda: self._limits.current.retrieve)
+        tracker = Tracker(tracking, self.clock, self._experience, self._planning, self._gate)
         self._book.listen(tracker.follow)
         self._stack.push_async_callback(tracker.close)
         await self._recover(tracking)

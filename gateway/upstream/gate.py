@@ -83,11 +83,13 @@ class Gate:
         limits: GateLimits,
         record: Record,
         weight_of: Callable[[str], int] | None = None,
+        observe_wait: Callable[[CallClass, float], None] | None = None,
     ) -> None:
         self._clock = clock
         self._pacing = Pacing(limits)
         self._record = record
         self._weight_of = weight_of
+        self._observe_wait = observe_wait or (lambda _class, _seconds: None)
         self._waiters: dict[Ticket, _Waiter] = {}
         self._closing = asyncio.Event()
         self._alarm: asyncio.Task[None] | None = None
@@ -194,9 +196,13 @@ class Gate:
         """Calls that the class's window still allows."""
         return self._pacing.tokens(call_class, self._clock.monotonic())
 
-    def waiting(self, call_class: CallClass) -> int:
-        """Callers in line."""
-        return self._pacing.waiting(call_class)
+    def waiting(self, call_class: CallClass, user: str | None = None) -> int:
+        """Callers in line, of one user or of all."""
+        return self._pacing.waiting(call_class, user)
+
+    def room(self, call_class: CallClass) -> int:
+        """Calls that the window would let through now, beside those in line."""
+        return max(0, self.tokens(call_class) - self.waiting(call_class))
 
     @property
     def limits(self) -> GateLimits:
@@ -226,6 +232,7 @@ class Gate:
             raise NoPlace(f"{LINE_MAX} calls of this user are in line already")
         weight = self._weight_of(user) if self._weight_of else 1
         ticket = self._pacing.join(call_class, user, weight)
+        joined = self._clock.monotonic()
         waiter = _Waiter(asyncio.get_running_loop().create_future(), deadline)
         self._waiters[ticket] = waiter
         self._let_through()
@@ -238,6 +245,7 @@ class Gate:
                 self._pacing.take_back(ticket)
             self._let_through()
             raise
+        self._observe_wait(call_class, self._clock.monotonic() - joined)
         return ticket
 
     def _let_through(self) -> None:

@@ -102,6 +102,35 @@ GATE = Row(
         ),
     ],
 )
+QUESTIONS = Row(
+    "Questions about videos",
+    [
+        Panel(
+            "Wait for a turn",
+            "How long do calls wait at the gate?",
+            "lines",
+            "seconds",
+            [Query(quantile(0.95, "gate_wait_seconds", "class"), "95 %, {{class}}")],
+        ),
+        Panel(
+            "Price of a look",
+            "How short are questions? Seconds of waiting that one must save to be asked now.",
+            "lines",
+            "seconds",
+            [Query(metric("look_price_seconds"))],
+        ),
+        Panel(
+            "Looks until stored",
+            "How often is Venice asked about a video until it is here?",
+            "lines",
+            "calls",
+            [
+                Query(quantile(0.5, "looks_per_job"), "half of them"),
+                Query(quantile(0.95, "looks_per_job"), "95 %"),
+            ],
+        ),
+    ],
+)
 VENICE = Row(
     "What Venice answers",
     [
@@ -150,10 +179,13 @@ VENICE = Row(
         ),
         Panel(
             "Breakers",
-            "Which endpoints are given a rest?",
+            "Which endpoints are given a rest, and which models does Venice not open to the key?",
             "states",
             "on",
-            [Query(metric("breaker_open"), "{{endpoint}}")],
+            [
+                Query(metric("breaker_open"), "{{endpoint}}"),
+                Query(metric("model_closed"), "{{model}}"),
+            ],
         ),
         Panel(
             "Ready to stored",
@@ -172,5 +204,5 @@ PAGE = Page(
     uid="venice-gateway-key",
     title="Venice gateway: the shared key",
     description="How near the one Venice key is to its limits, who waits for it, what Venice says.",
-    rows=[NOW, GATE, VENICE],
+    rows=[NOW, GATE, QUESTIONS, VENICE],
 )
