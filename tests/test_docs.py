@@ -16,6 +16,7 @@ import yaml
 
 from docs.print_diagrams import with_diagrams
 from gateway.api.respond import TABLE
+from gateway.api.routes import DOORS
 from gateway.cli.adoption import COLUMNS
 from gateway.cli.program import app
 from gateway.cli.snippets import SNIPPETS
@@ -65,6 +66,14 @@ def test_a_diagram_that_was_edited_by_hand_is_noticed() -> None:
 
 def test_every_setting_is_documented_and_every_documented_one_exists() -> None:
     assert sorted(first_column("configuration.md")) == sorted(VARIABLES)
+
+
+def test_every_door_is_documented_with_its_methods_and_every_documented_one_exists() -> None:
+    there = {(method, door.path) for door in DOORS.values() for method in door.methods or ()}
+    documented = [door.split() for door in first_column("doors.md")]
+    told = {(method, path) for *methods, path in documented for method in methods}
+    told |= {("HEAD", path) for method, path in told if method == "GET"}
+    assert told == there
 
 
 def test_every_error_is_documented_with_its_status_and_every_documented_one_exists() -> None:
