@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
 
@@ -70,37 +71,69 @@ async def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(
             assert sha256(video.content).hexdigest() == wanted
 
 
-@pytest.mark.parametrize("answer_seconds", [0.3, 2.5, pytest.param(8.0, marks=pytest.mark.torture)])
+@pytest.mark.parametrize(
+    ("gateways", "longest"),
+    [
+        ([1, 1], [0.3, 2.5]),
+        pytest.param([5] * 20, [8.0, *[None] * 19], marks=pytest.mark.torture),
+    ],
+    ids=["two stops", "a hundred stops"],
+)
 async def test_a_stop_finishes_what_is_sent_and_frees_what_is_held(
-    simulator: SimulatorProcess, tmp_path: Path, answer_seconds: float
+    simulator: SimulatorProcess,
+    tmp_path: Path,
+    chance: random.Random,
+    gateways: list[int],
+    longest: list[float | None],
 ) -> None:
-    """R41: with three orders at Venice and three held at the gate."""
+    """R41: rounds of stops, each with three orders at Venice and three held at the gate."""
     rules = with_rules(venice={"queue_per_minute": 4})
-    prompts = [f"stop {answer_seconds} {n}" for n in range(6)]
-    delay = {"delay_seconds": answer_seconds}
-    simulator.faults([{"endpoint": "queue", "before": "answer", "action": delay}])
-    with GatewayProcess(tmp_path, simulator, policies=rules) as gateway:
-        async with Client(gateway) as client:
-            sent = [asyncio.create_task(client.queue(order(p))) for p in prompts[:3]]
-            for prompt in prompts[:3]:
-                await arrived(simulator, "queue", prompt)
-            held = [asyncio.create_task(client.queue(order(p))) for p in prompts[3:]]
-            await eventually(lambda: _reserved(gateway, 3))
-            seconds = await asyncio.to_thread(gateway.terminate)
-            answers = await asyncio.gather(*sent, *held)
-        assert seconds <= EXIT_SECONDS_MAX + MARGIN_SECONDS
-        assert [a.status_code for a in answers] == [200] * 3 + [503] * 3
-        for answer in answers[3:]:
-            assert answer.json()["code"] == "DRAINING"
-            assert int(answer.headers["retry-after"]) > 0
-        jobs = jobs_of(gateway)
-        assert Counter(str(job.state) for job in jobs)["in_doubt"] == 0
-        assert Counter(str(job.holding) for job in jobs)["released"] == 3
-        simulator.faults([])
-        gateway.start()
-        await settled_down(gateway)
-        assert_books_balance(gateway)
-        assert Counter(str(job.state) for job in jobs_of(gateway)) == {"stored": 3, "released": 3}
+    slowest = 0.0
+    for turn, (count, seconds) in enumerate(zip(gateways, longest, strict=True)):
+        answer_seconds = chance.uniform(0.1, 8.0) if seconds is None else seconds
+        delay = {"delay_seconds": answer_seconds}
+        simulator.faults([{"endpoint": "queue", "before": "answer", "action": delay}])
+        with ExitStack() as stack:
+            running = [
+                stack.enter_context(
+                    GatewayProcess(tmp_path / f"{turn}-{number}", simulator, policies=rules)
+                )
+                for number in range(count)
+            ]
+            stops = [_stop(gateway, f"{turn} {n}") for n, gateway in enumerate(running)]
+            slowest = max(slowest, *await asyncio.gather(*stops))
+            simulator.faults([])
+            await asyncio.gather(*map(_take_up_again, running))
+    print(f"{sum(gateways)} stops, the slowest in {slowest:.1f} s, none with a job in doubt")
+
+
+async def _stop(gateway: GatewayProcess, name: str) -> float:
+    """Stop a gateway amid its orders and look at what became of them; the seconds it took."""
+    prompts = [f"stop {name} {n}" for n in range(6)]
+    async with Client(gateway) as client:
+        sent = [asyncio.create_task(client.queue(order(p))) for p in prompts[:3]]
+        for prompt in prompts[:3]:
+            await arrived(gateway.simulator, "queue", prompt)
+        held = [asyncio.create_task(client.queue(order(p))) for p in prompts[3:]]
+        await eventually(lambda: _reserved(gateway, 3))
+        seconds = await asyncio.to_thread(gateway.terminate)
+        answers = await asyncio.gather(*sent, *held)
+    assert seconds <= EXIT_SECONDS_MAX + MARGIN_SECONDS
+    assert [a.status_code for a in answers] == [200] * 3 + [503] * 3
+    for answer in answers[3:]:
+        assert answer.json()["code"] == "DRAINING"
+        assert int(answer.headers["retry-after"]) > 0
+    jobs = jobs_of(gateway)
+    assert Counter(str(job.state) for job in jobs)["in_doubt"] == 0
+    assert Counter(str(job.holding) for job in jobs)["released"] == 3
+    return seconds
+
+
+async def _take_up_again(gateway: GatewayProcess) -> None:
+    await asyncio.to_thread(gateway.start)
+    await settled_down(gateway)
+    assert_books_balance(gateway)
+    assert Counter(str(job.state) for job in jobs_of(gateway)) == {"stored": 3, "released": 3}
 
 
 async def _reserved(gateway: GatewayProcess, count: int) -> bool:

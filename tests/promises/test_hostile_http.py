@@ -300,7 +300,8 @@ async def _hold_slowly(gateway: GatewayProcess, first: bytes, then: bytes) -> fl
     return held
 
 
-async def _honest_seconds(gateway: GatewayProcess, until: asyncio.Event) -> list[float]:
+async def honest_seconds(gateway: GatewayProcess, until: asyncio.Event) -> list[float]:
+    """How long each poll of a client took that polls until an event."""
     taken = []
     async with Client(gateway) as client:
         queue_id = await client.buy("honest")
@@ -326,7 +327,7 @@ async def test_slow_connections_are_closed_and_hurt_nobody(
     """R32: a wave is over within 17 s, and the next one takes its place at once."""
     kinds = [SLOW[name] for name in names]
     over = asyncio.Event()
-    honest = asyncio.create_task(_honest_seconds(gateway, over))
+    honest = asyncio.create_task(honest_seconds(gateway, over))
 
     async def hold_again(first: bytes, then: bytes) -> float:
         return max([await _hold_slowly(gateway, first, then) for _ in range(waves)])
