@@ -1,23 +1,23 @@
 """Connections that hold nobody up: how long a request may take to arrive, how much of it may be
-header. Refuses what two readers could understand in two ways, before any door sees it; not what
-a request means, nor how slowly its answer is read.
+header, how long an answer may lie untaken. Refuses what two readers could understand in two ways,
+before any door sees it; not what a request means.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import secrets
 from collections.abc import Iterable
 from enum import Enum
-from http import HTTPStatus
 from math import inf
 from typing import Any, cast
 
 import httptools
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.core.taking import Taking
+from gateway.unreadable import refusal
 
 HEADERS_BYTES_MAX = 64 * 1024
 """The longest honest header is a key of 53 characters; behind proxies a request has some 2 KB."""
@@ -33,7 +33,6 @@ LINGER_SECONDS = 2.0
 """How long a client that still sends may take to read its refusal (RFC 9112, 9.6)."""
 LINGER_BYTES_MAX = 1024 * 1024
 """What is read and thrown away meanwhile."""
-_CODES = {400: "INVALID_REQUEST", 408: "REQUEST_TIMEOUT", 431: "HEADERS_TOO_LARGE"}
 _TOO_LARGE = f"The headers are larger than {HEADERS_BYTES_MAX // 1024} KiB."
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 _HOST = re.compile(rb"[\w.~!$&'()*+,;=%:\[\]-]+", re.ASCII)
@@ -79,6 +78,7 @@ class CarefulProtocol(HttpToolsProtocol):
         """Start the clock."""
         super().connection_made(transport)
         self._deadline = self.loop.time() + HEADERS_SECONDS_MAX
+        self._taking = Taking()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request being answered too, where others wait behind it."""
@@ -197,7 +197,11 @@ class CarefulProtocol(HttpToolsProtocol):
             self._refuse(400, "This body is more framing than content.")
 
     def close_late(self, now: float) -> None:
-        """Close the connection if its time is up."""
+        """Close the connection if its time is up, or its client takes nothing of its answer."""
+        if self._taking.is_stuck(self.transport.get_write_buffer_size(), now):
+            _log.info("answer.untaken")
+            self.transport.abort()
+            return
         if now < self._deadline:
             return
         if self._phase is _Phase.END:
@@ -229,6 +233,11 @@ class CarefulProtocol(HttpToolsProtocol):
             seconds = HEADERS_SECONDS_MAX if self._overhead else self.timeout_keep_alive
             self._deadline = self.loop.time() + seconds
 
+    def resume_writing(self) -> None:
+        """The client has taken most of what lay ready."""
+        self._taking.taken()
+        super().resume_writing()
+
     def shutdown(self) -> None:
         """The answer under way is the last."""
         super().shutdown()
@@ -239,7 +248,7 @@ class CarefulProtocol(HttpToolsProtocol):
         """Say why, where nothing else was said, and close."""
         running = self._running
         if running is None or running.response_complete or not running.response_started:
-            self.transport.write(_refusal(status, message))
+            self.transport.write(refusal(status, message))
         _log.info("request.unreadable", status=status, reason=message)
         for cycle in (running, self.cycle, *(cycle for cycle, _ in self.pipeline)):
             _leave(cycle)
@@ -285,15 +294,3 @@ def _leave(cycle: Any) -> None:
         cycle.disconnected = True
         cycle.waiting_for_100_continue = False
         cycle.message_event.set()
-
-
-def _refusal(status: int, message: str) -> bytes:
-    """A whole answer, in the shape of the Venice doors: which door was meant is not known."""
-    told = {"error": message, "message": message, "code": _CODES[status], "source": "gateway"}
-    body = json.dumps(told).encode()
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        f"x-request-id: {secrets.token_hex(8)}\r\nconnection: close\r\n\r\n"
-    )
-    return head.encode() + body

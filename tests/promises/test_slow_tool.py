@@ -37,7 +37,7 @@ async def test_slowhttptest_keeps_nobody_out(gateway: GatewayProcess, name: str)
     over = asyncio.Event()
     honest = asyncio.create_task(honest_seconds(gateway, over))
     process = await asyncio.create_subprocess_exec(
-        str(TOOL), *words, "-c", str(CONNECTIONS), "-r", "500", "-l", str(SECONDS), "-p", "3",
+        str(TOOL), *words, "-c", str(CONNECTIONS), "-r", "500", "-l", str(SECONDS), "-p", "5",
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     out, _ = await asyncio.wait_for(process.communicate(), 2 * SECONDS)
