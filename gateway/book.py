@@ -28,6 +28,7 @@ class JobBook:
         self._by_queue_id: dict[str, str] = {}
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._active: Counter[str] = Counter()
+        self._active_of_key: Counter[str] = Counter()
         self._waiting: dict[str, list[asyncio.Future[None]]] = {}
         self._listeners: list[Listener] = []
 
@@ -59,9 +60,10 @@ class JobBook:
 
     def _count(self, job: Job | None, step: int) -> None:
         if job is not None and job.state in ACTIVE_STATES:
-            self._active[job.user] += step
-            if not self._active[job.user]:
-                del self._active[job.user]
+            for counter, who in ((self._active, job.user), (self._active_of_key, job.key_id)):
+                counter[who] += step
+                if not counter[who]:
+                    del counter[who]
 
     def _forget_oldest(self) -> None:
         while len(self._ended) > ENDED_JOBS_MAX:
@@ -99,6 +101,10 @@ class JobBook:
     def active(self, user: str) -> int:
         """How many jobs of a user are in the making."""
         return self._active[user]
+
+    def active_of_key(self, key_id: str) -> int:
+        """How many jobs of a key are in the making."""
+        return self._active_of_key[key_id]
 
     def open_jobs(self) -> Iterator[Job]:
         """The jobs that are not ended."""

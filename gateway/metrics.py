@@ -133,6 +133,11 @@ class Metrics:
             "unfetched_usd_total", "Dollars settled for videos that went before anybody had them."
         )
         self.refunds = counter("refunds_usd_total", "Dollars given back, by reason.", "reason")
+        self.quote_drifts = counter(
+            "quote_drifts_total",
+            "Quotes that differ from the one before by more than the policy allows.",
+            "direction",
+        )
         self.refusals = counter("refusals_total", "Orders refused, by reason.", "reason")
         self.budget_limit = gauge(
             "budget_limit_usd",

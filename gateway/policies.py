@@ -10,6 +10,7 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,7 @@ def _reason(error: ErrorDetails) -> str:
             return message.replace("Input should be", "it must be")
 
 
+@cache
 def _field_names() -> list[str]:
     """Every name that a rule may have."""
     schema = rules_schema()

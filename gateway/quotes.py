@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
+
+import structlog
 
 from gateway.core.errors import (
     GatewayError,
@@ -24,8 +26,9 @@ from gateway.core.errors import (
 from gateway.core.keys import digest
 from gateway.core.money import Money, NotAnAmount
 from gateway.core.policy import QuoteRules
-from gateway.core.pricing import read_quote
+from gateway.core.pricing import has_drifted, read_quote
 from gateway.core.retry import Outcome
+from gateway.metrics import Metrics
 from gateway.ports import Clock, ModelClosed, NoPlace, Reply, Upstream
 
 OPEN_QUESTIONS_MAX = 4
@@ -33,6 +36,8 @@ OPEN_QUESTIONS_MAX = 4
 QUOTES_KEPT = 5_000
 AGE_SECONDS_MAX = 300.0
 """Whatever the policy says, no order is priced by an older answer."""
+
+_log = structlog.get_logger(__name__)
 
 BUSY = "Venice could not be asked in time. Nothing was bought; send the request again shortly."
 
@@ -44,15 +49,24 @@ class Quoted:
     price: Money
     body: bytes
     at: float
+    before: Money | None = None
+    """The price before this one, where they differ by more than `quotes.drift`."""
     is_cached: bool = False
 
 
 class QuoteBook:
     """Fresh quotes by their canonical pricing inputs."""
 
-    def __init__(self, upstream: Upstream, clock: Clock, rules: Callable[[], QuoteRules]) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        clock: Clock,
+        metrics: Metrics,
+        rules: Callable[[], QuoteRules],
+    ) -> None:
         self._upstream = upstream
         self._clock = clock
+        self._metrics = metrics
         self._rules = rules
         self._known: OrderedDict[str, Quoted] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Quoted]] = {}
@@ -66,7 +80,7 @@ class QuoteBook:
         known = self._known.get(key)
         fresh = min(self._rules().fresh / 1000, AGE_SECONDS_MAX)
         if known is not None and self._clock.monotonic() - known.at < fresh:
-            return Quoted(known.price, known.body, known.at, is_cached=True)
+            return replace(known, is_cached=True)
         task = self._asking.get(key)
         if task is None:
             task = asyncio.create_task(self._ask(inputs, key, user, deadline))
@@ -100,12 +114,23 @@ class QuoteBook:
                 f"Venice gave no usable price for {model} ({error}), so nothing was ordered. "
                 "Try again later, or tell an administrator."
             ) from error
-        quoted = Quoted(price, reply.body, self._clock.monotonic())
+        before = self._drifted_from(key, model, price)
+        quoted = Quoted(price, reply.body, self._clock.monotonic(), before)
         self._known[key] = quoted
         self._known.move_to_end(key)
         while len(self._known) > QUOTES_KEPT:
             self._known.popitem(last=False)
         return quoted
+
+    def _drifted_from(self, key: str, model: str, price: Money) -> Money | None:
+        """The price of the same inputs before, where this one is another by more than allowed."""
+        known = self._known.get(key)
+        if known is None or not has_drifted(known.price, price, self._rules().drift):
+            return None
+        direction = "up" if price > known.price else "down"
+        self._metrics.quote_drifts.labels(direction).inc()
+        _log.warning("quote.drifted", model=model, before_usd=str(known.price), now_usd=str(price))
+        return known.price
 
 
 def refusal_of(reply: Reply) -> GatewayError:

@@ -174,6 +174,8 @@ class Order:
     seconds: int | None = None
     resolution: str | None = None
     upstream_key: str | None = None
+    remark: str | None = None
+    """What is to be kept beside the reservation: why its price is another than before."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ from gateway.ports import (
 )
 from gateway.quotes import (
     BUSY,
+    Quoted,
     organization_broke,
     retry_after,
     upstream_auth,
@@ -98,8 +99,8 @@ class Sending:
         self._budgets = budgets
         self._upstream_key = upstream_key
         self._moves = Moves(ledger, clock, book, spending)
-        self._starting: Counter[str] = Counter()
-        """Orders of each user that are not reserved yet."""
+        self._starting: Counter[tuple[str, str | None]] = Counter()
+        """Orders of each user, and of each of their keys, that are not reserved yet."""
 
     @property
     def unwritten(self) -> set[str]:
@@ -146,14 +147,21 @@ class Sending:
         """Check the caller's own limits, counting this order until the book does."""
         name = caller.user.name
         self._allowances.refuse_failing(self._upstream.user_wait(name))
-        self._allowances.take_order(caller, self._book.active(name) + self._starting[name])
-        self._starting[name] += 1
+        key = caller.key.id
+        self._allowances.take_order(
+            caller,
+            active=self._book.active(name) + self._starting[name, None],
+            active_of_key=self._book.active_of_key(key) + self._starting[name, key],
+        )
+        counted = ((name, None), (name, key))
+        self._starting.update(counted)
         try:
             yield
         finally:
-            self._starting[name] -= 1
-            if not self._starting[name]:
-                del self._starting[name]
+            self._starting.subtract(counted)
+            for who in counted:
+                if not self._starting[who]:
+                    del self._starting[who]
 
     # before the money
 
@@ -203,6 +211,7 @@ class Sending:
             seconds=estimate.facts.seconds,
             resolution=estimate.facts.resolution,
             upstream_key=self._upstream_key(),
+            remark=_remark(estimate.quoted),
         )
         held = await self._hold(order)
         if isinstance(held, Overrun):
@@ -347,6 +356,13 @@ class Sending:
             await self._moves.move(job.id, Event.GIVE_UP, reason="never sent: found at a start")
         for job in await self._ledger.jobs(states=[State.SENDING], limit=1_000_000):
             await self.lose_answer(job.id, "the gateway stopped while it was being sent")
+
+
+def _remark(quoted: Quoted) -> str | None:
+    """Both prices, where the one that is held is another than before."""
+    if quoted.before is None:
+        return None
+    return f"Venice quoted {quoted.before} before and {quoted.price} now"
 
 
 def _is_refusal(reply: Reply) -> bool:

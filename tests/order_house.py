@@ -64,6 +64,7 @@ class WilfulVenice:
     before_answer: Hook = nothing
     answer: Reply | None = None
     bought: int = 0
+    price: Decimal = Decimal("0.06")
 
     def user_wait(self, _user: str) -> float:
         """Nobody has to wait."""
@@ -71,7 +72,7 @@ class WilfulVenice:
 
     async def quote(self, _body: Mapping[str, Any], _user: str, _deadline: float) -> Reply:
         """The same price for everything."""
-        return Reply(Outcome.OK, 200, b'{"quote":0.06}', {"quote": Decimal("0.06")})
+        return Reply(Outcome.OK, 200, f'{{"quote":{self.price}}}'.encode(), {"quote": self.price})
 
     async def queue(
         self,
@@ -115,9 +116,13 @@ class OrderHouse:
 
 @asynccontextmanager
 async def order_house(
-    folder: Path, *, waits: Waits | None = None, policy: Mapping[str, Any] | None = None
+    folder: Path,
+    *,
+    waits: Waits | None = None,
+    policy: Mapping[str, Any] | None = None,
+    **sections: Any,
 ) -> AsyncIterator[OrderHouse]:
-    """A house with one user; `policy` is the default policy's text."""
+    """A house with one user; `policy` is the default policy's text, `sections` are others."""
     clock = SystemClock()
     real = await SqliteLedger.open(folder / "gateway.db", upstream="test", now=clock.now())
     caller = Caller(User("ann"), Key("k1", "ann", "digest"))
@@ -126,7 +131,8 @@ async def order_house(
     wilful = WilfulLedger(real)
     ledger, venice, metrics = cast(Ledger, wilful), WilfulVenice(), Metrics()
     upstream = cast(Upstream, venice)
-    rulebook = Rulebook.model_validate({"version": 1, "policies": {"default": policy or {}}})
+    policies = {"default": policy or {}}
+    rulebook = Rulebook.model_validate({"version": 1, "policies": policies, **sections})
     rules = cast(LoadedRules, SimpleNamespace(rulebook=rulebook, version="test"))
     book = JobBook(ledger.job)
     sending = Sending(
@@ -135,7 +141,7 @@ async def order_house(
         clock=clock,
         book=book,
         estimator=Estimator(
-            quotes=QuoteBook(upstream, clock, lambda: rulebook.quotes),
+            quotes=QuoteBook(upstream, clock, metrics, lambda: rulebook.quotes),
             ledger=ledger,
             clock=clock,
             rules=lambda: rules,

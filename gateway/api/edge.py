@@ -23,12 +23,14 @@ from gateway.core.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.orders import ClientGone
 from gateway.ports import LedgerFailure, LedgerFull
+from gateway.visitors import Visitors
 
 VENICE_PREFIX = "/api/v1"
 HEADERS_BYTES_MAX = 64 * 1024
 """The longest honest header is a key of 53 characters; uvicorn itself sets no limit."""
 CLIENT_GONE_STATUS = 499
 """In counts and logs only: nobody is there to read a status."""
+_FORWARDING = frozenset({b"forwarded", b"x-forwarded-for"})
 _SLASHES = re.compile("/{2,}")
 
 _log = structlog.get_logger("gateway.access")
@@ -38,11 +40,18 @@ class Edge:
     """The outermost application."""
 
     def __init__(
-        self, app: ASGIApp, metrics: Metrics, doors: Mapping[Any, str], *, access_log: bool
+        self,
+        app: ASGIApp,
+        metrics: Metrics,
+        doors: Mapping[Any, str],
+        visitors: Visitors,
+        *,
+        access_log: bool,
     ) -> None:
         self._app = app
         self._metrics = metrics
         self._doors = doors
+        self._visitors = visitors
         self._access_log = access_log
         # Request ids name, they do not protect: chance once, and then a number.
         self._run = secrets.token_hex(4)
@@ -59,6 +68,7 @@ class Edge:
         seen = _Seen(send, request_id)
         scope["path"] = _one_spelling(scope)
         scope["request_id"] = request_id
+        scope["client_address"] = self._address(scope)
         try:
             _check_headers(scope)
             await self._app(scope, receive, seen)
@@ -72,9 +82,28 @@ class Edge:
             await answer(scope, receive, seen)
         self._count(scope, seen.status, time.perf_counter() - started, request_id)
 
+    def _address(self, scope: Scope) -> str:
+        """Who sent it, as far as that can be trusted."""
+        peer = scope.get("client")
+        named: dict[bytes, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in _FORWARDING:
+                named.setdefault(name, []).append(value.decode("latin-1"))
+        return self._visitors.address(
+            peer[0] if peer else None,
+            named.get(b"forwarded", ()),
+            named.get(b"x-forwarded-for", ()),
+        )
+
     def _told(self, error: Exception, scope: Scope) -> GatewayError:
         """The error as a client may see it."""
         match error:
+            case errors.NotAuthenticated():
+                try:
+                    self._visitors.note_failure(scope["client_address"])
+                except errors.RateLimited as too_many:
+                    return too_many
+                return error
             case GatewayError():
                 return error
             case HTTPException(status_code=404):
@@ -109,6 +138,7 @@ class Edge:
                 method=scope["method"],
                 status=status,
                 ms=round(seconds * 1000, 1),
+                client=scope["client_address"],
                 request=request_id,
             )
 

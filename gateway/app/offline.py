@@ -30,6 +30,7 @@ from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.outbox import SqliteOutbox
 from gateway.storage.upkeep import Upkeep
 from gateway.storage.videos_disk import DiskVideoStore
+from gateway.visitors import Visitors
 
 ADMIN_KEY_FILE = "admin.key"
 
@@ -75,8 +76,9 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
             read_catalogue=lambda: read_copy(settings.data_dir / COPY_FILE),
             quotes=None,
         )
-        guarded = AdminGuard(WithApp(app), admin_keys)
-        yield Edge(guarded, metrics, {}, access_log=False)
+        visitors = Visitors(clock)
+        guarded = AdminGuard(WithApp(app), admin_keys, visitors)
+        yield Edge(guarded, metrics, {}, visitors, access_log=False)
     finally:
         await ledger.close()
 

@@ -64,6 +64,7 @@ from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
+from gateway.visitors import Visitors
 from gateway.workers.limits_reader import LimitsReader
 from gateway.workers.mender import Mender
 from gateway.workers.pulse import Pulse
@@ -219,7 +220,7 @@ class Gateway:
             ledger,
             lambda: self._store.free_bytes() > self._rulebook.videos.free_disk,
         )
-        self._quotes = QuoteBook(self._venice, clock, lambda: self._rulebook.quotes)
+        self._quotes = QuoteBook(self._venice, clock, metrics, lambda: self._rulebook.quotes)
         self._allowances = Allowances(clock, lambda: self._rulebook)
         self._estimator = Estimator(
             quotes=self._quotes,
@@ -430,8 +431,9 @@ class Gateway:
         )
         names = {route.endpoint: name for name, route in doors.items()}
         # The edge answers every error itself, so Starlette's own handlers must not.
-        guarded = AdminGuard(WithApp(app), self._admin_keys)
-        return Edge(guarded, self._metrics, names, access_log=True)
+        visitors = Visitors(self.clock, self.settings.trusted_proxies)
+        guarded = AdminGuard(WithApp(app), self._admin_keys, visitors)
+        return Edge(guarded, self._metrics, names, visitors, access_log=True)
 
     def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
         tasks = [

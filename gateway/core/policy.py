@@ -154,14 +154,27 @@ class ModelRules(_Rules):
     reference_seconds: Annotated[Positive, Field(le=REFERENCE_SECONDS_WORST)] | None = None
 
 
+class KeyRateRules(_Rules):
+    """How often one key may ask, beside what its user may; none says nothing of its own."""
+
+    requests_per_minute: Count | None = None
+    polls_per_minute: Count | None = None
+    queue_per_minute: Count | None = None
+    active_jobs: Count | None = None
+
+
 class RateRules(_Rules):
-    """How often one user may ask, and how many of their jobs may be in the making."""
+    """How often one user may ask with all keys together, and how many of their jobs may be in the
+    making."""
 
     requests_per_minute: Count = 600
     polls_per_minute: Count = 20_000
     queue_per_minute: Count = 20
     active_jobs: Count = 20
     weight: Positive = 1
+    """Orders that a user has in one turn at the gate."""
+    each_key: KeyRateRules = KeyRateRules()
+    """What each key of theirs may alone, so that one of them cannot use up what all may."""
 
 
 class Policy(_Rules):

@@ -130,3 +130,8 @@ def read_quote(answer: object, *, may_be_free: bool) -> Money:
     if quote < 0 or (not price and not may_be_free):
         raise NotAnAmount(f"a quote of {price} is no price")
     return price
+
+
+def has_drifted(before: Money, now: Money, percent: int) -> bool:
+    """Whether a price is another than before by more than so many percent of what it was."""
+    return abs(now.micros - before.micros) * 100 > before.micros * percent

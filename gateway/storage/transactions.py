@@ -84,7 +84,7 @@ class Transactions:
         job = _new_job(order, at, remaining)
         _insert_job(cursor, job)
         held = Movement(Entry.RESERVE, Holding.RESERVED, reserved=order.quote)
-        self._write_entry(cursor, job, held, at, reason=None, actor=None)
+        self._write_entry(cursor, job, held, at, reason=order.remark, actor=None)
         return Reserved(job, observed, _passed(order, spans, room, at))
 
     def adopt(self, connection: sqlite3.Connection, adoption: Adoption, at: int, actor: str) -> Job:

@@ -11,6 +11,7 @@ from gateway.administer import Office
 from gateway.api.authenticate import bearer
 from gateway.core.errors import Forbidden, NotAuthenticated
 from gateway.keyring import AdminKeys
+from gateway.visitors import Visitors
 
 PREFIX = "/gateway/v1/admin"
 READING = frozenset({"GET", "HEAD"})
@@ -19,12 +20,14 @@ READING = frozenset({"GET", "HEAD"})
 class AdminGuard:
     """Lets requests pass to the doors of administration with an admin key only."""
 
-    def __init__(self, app: ASGIApp, admin_keys: AdminKeys) -> None:
+    def __init__(self, app: ASGIApp, admin_keys: AdminKeys, visitors: Visitors) -> None:
         self._app = app
         self._admin_keys = admin_keys
+        self._visitors = visitors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and is_admin(scope["path"]):
+            self._visitors.refuse_guessing(scope["client_address"])
             administrator = self._admin_keys.administrator(bearer(Request(scope)))
             if administrator is None:
                 raise NotAuthenticated("This door opens with an admin key of this gateway only.")
