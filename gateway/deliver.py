@@ -5,32 +5,28 @@ Whoever asks waits for the same fetch; Venice's copy is let go only when ours is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import NamedTuple
 
 import structlog
 
-from gateway.book import JobBook
 from gateway.core.answers import NO_VIDEO_IN_TIME, STALL_AFTER_MS, asked_anew
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.mp4 import BrokenVideo
 from gateway.core.retry import Outcome
-from gateway.metrics import Metrics
+from gateway.custody import Custody
 from gateway.places import Places
 from gateway.ports import (
     BodyCut,
     BodyLost,
-    Clock,
-    Ledger,
     LinkRefused,
     OpenVideo,
     StoredVideo,
     StoreFailure,
-    Upstream,
     VideoReply,
-    VideoStore,
 )
 from gateway.records import Job
+from gateway.room import Room
 
 BAD_BODIES_MAX = 3
 """Whole-looking answers that were no whole video: after the third it is undeliverable."""
@@ -58,31 +54,28 @@ class Tried(NamedTuple):
 class Deliveries:
     """Fills the store, and opens what is in it."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        store: VideoStore,
-        upstream: Upstream,
-        clock: Clock,
-        book: JobBook,
-        metrics: Metrics,
-        fetches: Callable[[], int],
-    ) -> None:
-        self._ledger = ledger
-        self._store = store
-        self._upstream = upstream
-        self._clock = clock
-        self._book = book
-        self._metrics = metrics
+    def __init__(self, custody: Custody, room: Room, fetches: Callable[[], int]) -> None:
+        self._custody = custody
+        self._room = room
+        self._move = custody.move
+        self._store = custody.store
+        self._upstream = custody.upstream
+        self._clock = custody.clock
+        self._metrics = custody.metrics
         self.places = Places(fetches)
         """Whoever fetches a video holds one before the answer that brings it is read."""
+        self.damaged = 0
+        """Videos found missing or damaged since the start."""
 
     async def take(self, job: Job, video: VideoReply) -> Tried:
         """Take in the body that Venice is sending for a job; the caller holds a place."""
         if job.state is State.PROCESSING:
             ready = {"ready_at": job.ready_at or self._clock.now(), "looks": job.looks}
             job = await self._move(job, Event.FINISH, ready)
+        async with self._room.for_video(job.id, video.expected_bytes):
+            return await self._fill(job, video)
+
+    async def _fill(self, job: Job, video: VideoReply) -> Tried:
         began = self._clock.monotonic()
         try:
             stored = await self._store.fill(job.id, video.chunks, video.expected_bytes)
@@ -141,6 +134,7 @@ class Deliveries:
             "is_suspicious": is_suspicious,
         }
         job = await self._move(job, Event.STORE, facts)
+        self._room.newest = job.id
         if is_suspicious:
             self._metrics.suspicious.inc()
             _log.warning("video.suspicious", job=job.id, bytes=stored.bytes)
@@ -156,45 +150,69 @@ class Deliveries:
         """
         if job.video_sha256 is None or job.video_bytes is None:
             return None
-        video = await self._store.open(job.id, StoredVideo(job.video_sha256, job.video_bytes))
-        self._metrics.video_hits.labels("hit" if video else "damaged").inc()
-        if video is None and job.state is State.STORED:
-            await self._want_again(job)
-        return video
+        expected = StoredVideo(job.video_sha256, job.video_bytes)
+        video = await self._store.open(job.id, expected)
+        if video is not None:
+            self._metrics.video_hits.labels("hit").inc()
+            self._room.used(job.id)
+            return video
+        # It may have been evicted meanwhile, which is no damage; the memory is told before.
+        job = self._custody.book.known(job.id) or job
+        self._metrics.video_hits.labels("damaged" if job.state is State.STORED else "gone").inc()
+        if job.state is State.STORED:
+            await self._replace(job, "a reader")
+        return None
 
-    async def _want_again(self, job: Job) -> None:
-        """Have a video fetched again; of many who find it damaged, the first one does."""
-        facts = asked_anew(self._clock.now())
+    async def prove(self, job: Job) -> bool:
+        """Read a stored video again; one that is not what it was is fetched again. Whether it is.
+
+        `StoreFailure` where that cannot be told.
+        """
+        assert job.video_sha256 is not None, "a stored job has a hash"
+        assert job.video_bytes is not None, "a stored job has a size"
+        expected = StoredVideo(job.video_sha256, job.video_bytes)
+        if await self._store.is_intact(job.id, expected):
+            return True
+        job = self._custody.book.known(job.id) or job
+        if job.state is State.STORED:
+            await self._replace(job, "the scrub")
+        return False
+
+    async def call_back(self, job: Job) -> Job:
+        """Have an evicted video fetched again, if Venice still has it for us; the job as it is."""
+        if job.state is not State.EVICTED or job.copy_gone or job.is_private:
+            return job
+        return await self._want_again(job, "asked for again")
+
+    async def _replace(self, job: Job, found_by: str) -> None:
+        """Have a video fetched again that is missing or damaged."""
+        self.damaged += 1
+        self._metrics.video_damage.labels(found_by.rsplit(maxsplit=1)[-1]).inc()
+        _log.error("video.damaged", job=job.id, found_by=found_by)
+        await self._want_again(job, "ours is missing or damaged")
+
+    async def _want_again(self, job: Job, why: str) -> Job:
+        """Ask Venice for it anew; of many who want that at once, the first one does."""
         try:
-            job = await self._move(job, Event.WANT_AGAIN, facts, "ours is missing or damaged")
-            _log.error("video.damaged", job=job.id)
+            job = await self._move(job, Event.WANT_AGAIN, asked_anew(self._clock.now()), why)
             if job.copy_gone:
-                await self._move(job, Event.VANISH, reason="ours is damaged, Venice's is deleted")
-            else:
-                await self._move(job, Event.INTERRUPT, reason="to be fetched again")
+                return await self._move(job, Event.VANISH, reason=f"{why}, Venice's is deleted")
+            return await self._move(job, Event.INTERRUPT, reason=f"{why}: to be fetched again")
         except IllegalEvent:
-            # Somebody else found it first, or it was purged while we looked.
-            await self._book.refresh(job.id)
+            # Somebody else was first, or it was purged while we looked.
+            return await self._custody.book.refresh(job.id)
+
+    def tell(self) -> str:
+        """How the store stands, in operators' words."""
+        damage = f"{self.damaged} found missing or damaged since the start" if self.damaged else ""
+        return ", ".join(filter(None, (repr(self._room), damage)))
 
     async def note_delivered(self, job: Job) -> None:
-        """A client has the whole video."""
-        if job.delivered_at is None:
-            self._book.put(await self._ledger.note(job.id, {"delivered_at": self._clock.now()}))
+        """A client has the whole video; noted once each time that it came here."""
+        if (job.delivered_at or 0) < (job.stored_at or 0):
+            await self._custody.note(job, {"delivered_at": self._clock.now()})
 
     async def want_deleted(self, job: Job) -> None:
         """A client asked that delivery complete the job; ours stays for its grace."""
         if not job.delete_wanted:
-            self._book.put(await self._ledger.note(job.id, {"delete_wanted": True}))
-
-    async def _move(
-        self,
-        job: Job,
-        event: Event,
-        facts: Mapping[str, object] | None = None,
-        reason: str | None = None,
-    ) -> Job:
-        moved = await self._ledger.advance(
-            job.id, event, self._clock.now(), facts=facts, reason=reason
-        )
-        _log.info("job.moved", job=job.id, state=moved.state, holding=moved.holding, reason=reason)
-        return self._book.put(moved)
+            await self._custody.note(job, {"delete_wanted": True})

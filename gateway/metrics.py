@@ -57,7 +57,7 @@ class _Ledgered(Collector):
 class Metrics:
     """The families, in a registry of their own."""
 
-    def __init__(self) -> None:
+    def __init__(self) -> None:  # noqa: PLR0915 - a list, and long as lists are
         self.registry = CollectorRegistry()
         self._measure_questions()
 
@@ -177,6 +177,15 @@ class Metrics:
         self.video_bytes = gauge("video_store_bytes", "Bytes of videos in the store.")
         self.video_evictions = counter(
             "video_evictions_total", "Videos removed from the store, by reason.", "reason"
+        )
+        self.video_damage = counter(
+            "video_damage_total", "Stored videos found missing or altered, by finder.", "found_by"
+        )
+        self.video_quota = gauge(
+            "video_quota_bytes", "Bytes that videos may take at present: `max_bytes`, worked out."
+        )
+        self.videos_expiring = gauge(
+            "videos_expiring", "Videos that nobody has yet and that will be purged within 48 hours."
         )
         self.fill_seconds = histogram(
             "video_fill_seconds", "Time to take in one video, checks and fsync included.", _FILL

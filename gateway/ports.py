@@ -22,6 +22,7 @@ from typing import Any, Protocol
 
 from gateway.core.budget import Calendar, Limit, Standing
 from gateway.core.completion import Kind, Sketch
+from gateway.core.eviction import Held
 from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.core.notices import Attempt, Delivery, Notice, Telling, Webhook
@@ -187,7 +188,7 @@ class Ledger(Protocol):
 
     async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None: ...
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
-        """Stored jobs whose time has come by `core.retention`, some at a time."""
+        """Jobs whose video's time has come by `core.retention`, some at a time."""
 
     async def stored_ids(self) -> list[str]:
         """The ids of all jobs whose video is stored."""
@@ -358,6 +359,40 @@ class VideoStore(Protocol):
         """File names found, to be compared with the ledger."""
 
     def free_bytes(self) -> int: ...
+
+
+class VideoRecords(Protocol):
+    """What is kept of stored videos beside their jobs: when each was last used and last proved,
+    and whether its end was told of. A lost minute of it costs little."""
+
+    async def note_uses(self, uses: Mapping[str, int]) -> None:
+        """Videos were last read at these moments."""
+
+    async def note_proved(self, job_id: str, at: int) -> None:
+        """A video was read and is what it was."""
+
+    async def note_told(self, job_ids: Collection[str], at: int) -> None:
+        """That these videos will be purged has been told."""
+
+    async def stored_bytes(self) -> int:
+        """What all stored videos take together."""
+
+    async def evictable(self, limit: int) -> list[Held]:
+        """Stored videos in the order of `core.eviction.rank`, so many at most."""
+
+    async def longest_unproved(self) -> tuple[str, int] | None:
+        """The stored video that was proved, or stored, longest ago, and when."""
+
+    async def expiring(
+        self, stored_before: int, *, user: str | None = None, untold: bool = False, limit: int
+    ) -> list[Job]:
+        """Undelivered videos stored before a moment, oldest first; `untold` ones only."""
+
+    async def count_expiring(self, stored_before: int) -> int:
+        """How many undelivered videos were stored before a moment."""
+
+    async def prune(self) -> None:
+        """Forget videos that are stored no more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import structlog
 
-from gateway.book import JobBook
 from gateway.core.answers import LINK_MS
 from gateway.core.job import Event, IllegalEvent, State
-from gateway.metrics import Metrics, dollars
-from gateway.ports import Clock, Ledger, LinkRefused, StoreFailure, Upstream, VideoStore
-from gateway.records import SPENDING_WAITS, Job
+from gateway.custody import Custody
+from gateway.metrics import dollars
+from gateway.ports import LinkRefused
+from gateway.records import Job
 
 NOT_THERE = frozenset({400, 404, 410})
 """Venice's words for having no such video, which is what is wanted."""
@@ -24,46 +24,27 @@ _log = structlog.get_logger(__name__)
 class Removal:
     """Completes jobs, purges our videos, and has Venice delete its copies."""
 
-    def __init__(
-        self,
-        *,
-        ledger: Ledger,
-        store: VideoStore,
-        upstream: Upstream,
-        clock: Clock,
-        book: JobBook,
-        metrics: Metrics,
-    ) -> None:
-        self._ledger = ledger
-        self._store = store
-        self._upstream = upstream
-        self._clock = clock
-        self._book = book
-        self._metrics = metrics
+    def __init__(self, custody: Custody) -> None:
+        self._custody = custody
 
     async def complete(self, job: Job, *, purge: bool) -> None:
         """The caller is done with a job. A job still being made goes on, and goes on arrival."""
         if job.completed_at is None:
-            facts = {"completed_at": self._clock.now()}
-            job = self._book.put(await self._ledger.note(job.id, facts))
+            job = await self._custody.note(job, {"completed_at": self._custody.clock.now()})
         if purge and job.state in (State.STORED, State.EVICTED):
             await self.purge(job, "completed")
 
     async def purge(self, job: Job, reason: str) -> Job:
         """Remove our video; one that somebody else just moved on is left as it is."""
+        custody, was_here = self._custody, job.state is State.STORED
         try:
-            job = await self._ledger.advance(job.id, Event.PURGE, self._clock.now(), reason=reason)
+            job = await custody.move(job, Event.PURGE, reason=reason)
         except IllegalEvent:
-            return await self._book.refresh(job.id)
-        self._book.put(job)
-        _log.info("job.moved", job=job.id, state=job.state, reason=reason)
-        self._metrics.video_evictions.labels(reason).inc()
-        if job.delivered_at is None:
-            self._metrics.unfetched.inc(dollars(job.settled))
-        try:
-            await self._store.delete(job.id)
-        except StoreFailure as error:
-            _log.error("video.left_behind", job=job.id, why=str(error))
+            return await custody.book.refresh(job.id)
+        custody.metrics.video_evictions.labels(reason).inc()
+        if was_here and job.delivered_at is None:
+            custody.metrics.unfetched.inc(dollars(job.settled))
+        await custody.delete(job)
         return job
 
     async def let_go(self, job: Job) -> bool:
@@ -73,14 +54,15 @@ class Removal:
         """
         if not await self._is_gone(job):
             return False
-        self._book.put(await self._ledger.note(job.id, {"copy_gone": True, "download_url": None}))
+        await self._custody.note(job, {"copy_gone": True, "download_url": None})
         return True
 
     async def _is_gone(self, job: Job) -> bool:
         if job.is_private and job.download_url is not None:
             return await self._is_revoked(job, job.download_url)
         assert job.queue_id is not None, "only jobs that Venice has are deleted there"
-        reply = await self._upstream.complete(job.model, job.queue_id, job.user, job.upstream_key)
+        venice = self._custody.upstream
+        reply = await venice.complete(job.model, job.queue_id, job.user, job.upstream_key)
         if reply.is_ok or reply.status in NOT_THERE:
             return True
         _log.info("copy.kept", job=job.id, outcome=reply.outcome, status=reply.status)
@@ -88,10 +70,10 @@ class Removal:
 
     async def _is_revoked(self, job: Job, link: str) -> bool:
         learned_at = max(job.accepted_at or job.created_at, job.ready_at or 0)
-        if self._clock.now() - learned_at >= LINK_MS:
+        if self._custody.clock.now() - learned_at >= LINK_MS:
             return True
         try:
-            reply = await self._upstream.revoke(link)
+            reply = await self._custody.upstream.revoke(link)
         except LinkRefused as error:
             # It never will be allowed, and ends by itself.
             _log.warning("copy.out_of_reach", job=job.id, why=str(error))
@@ -100,19 +82,3 @@ class Removal:
             return True
         _log.info("copy.kept", job=job.id, outcome=reply.outcome, status=reply.status)
         return False
-
-    async def sweep(self) -> None:
-        """Remove files of no stored job: those whose removal failed or was cut off.
-
-        Nothing goes while a restored database may only lack their jobs.
-        """
-        # In this order: what is stored meanwhile is known by the time the ledger is read.
-        names = await self._store.ids()
-        arriving = {self._store.name_of(job.id) for job in self._book.open_jobs()}
-        stored = {self._store.name_of(job) for job in await self._ledger.stored_ids()}
-        orphans = [name for name in names if name not in stored and name not in arriving]
-        if not orphans or await self._ledger.mark(SPENDING_WAITS) is not None:
-            return
-        for name in orphans:
-            await self._store.delete_name(name)
-        _log.warning("videos.orphans_removed", count=len(orphans))

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
+from gateway.inventory import Inventory
 from gateway.moments import rfc3339
-from gateway.ports import Clock, Ledger, StoreFailure, VideoStore
+from gateway.ports import Clock, Ledger, StoreFailure
 from gateway.records import RUNNING, Job
 from gateway.spending import Spending
 
@@ -25,25 +26,23 @@ _log = structlog.get_logger(__name__)
 class StartupChecks:
     """The checks of one start, and the mark that tells the next one how this run ended.
 
-    `mend` is for a stored job whose file is missing, `sweep` removes files of no job.
+    `mend` is for a stored job whose file is missing.
     """
 
     def __init__(
         self,
         *,
         ledger: Ledger,
-        store: VideoStore,
+        inventory: Inventory,
         spending: Spending,
         clock: Clock,
         mend: Callable[[Job], Awaitable[object]],
-        sweep: Callable[[], Awaitable[object]],
     ) -> None:
         self._ledger = ledger
-        self._store = store
+        self._inventory = inventory
         self._spending = spending
         self._clock = clock
         self._mend = mend
-        self._sweep = sweep
 
     async def run(self) -> None:
         """Check all; what is found is logged, mended, or stops spending."""
@@ -71,13 +70,12 @@ class StartupChecks:
             await self._spending.distrust(found)
 
     async def _check_videos(self) -> None:
-        names = set(await self._store.ids())
-        stored = {self._store.name_of(job): job for job in await self._ledger.stored_ids()}
-        missing = sorted(stored[name] for name in stored.keys() - names)
-        if len(missing) > max(MISSING_BELIEVED_MAX, len(stored) // 2):
-            _log.critical("videos.volume_missing", missing=len(missing), stored=len(stored))
+        found = await self._inventory.compare()
+        missing = found.missing
+        if len(missing) > max(MISSING_BELIEVED_MAX, found.stored // 2):
+            _log.critical("videos.volume_missing", missing=len(missing), stored=found.stored)
             self._spending.stop(
-                f"{len(missing)} of {len(stored)} stored videos are not in the store: is its "
+                f"{len(missing)} of {found.stored} stored videos are not in the store: is its "
                 "volume mounted? Then start the gateway again"
             )
             return
@@ -85,5 +83,4 @@ class StartupChecks:
             job = await self._ledger.job(job_id)
             assert job is not None, "the ledger has just named it"
             await self._mend(job)
-        if names - stored.keys():
-            await self._sweep()
+        await self._inventory.remove(found.orphans)

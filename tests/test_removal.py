@@ -61,7 +61,7 @@ async def test_a_file_that_could_not_be_deleted_goes_with_the_next_sweep(house: 
     assert house.now(job).state is State.PURGED
     assert house.store.names == {job.id}
     house.store.fault = None
-    await house.removal.sweep()
+    await house.inventory.sweep()
     assert house.store.names == set()
 
 
@@ -70,7 +70,7 @@ async def test_a_sweep_leaves_what_is_stored_or_arriving(house: VideoHouse) -> N
     fetch = asyncio.create_task(house.deliveries.take(arriving, video(go_on)))
     await house.idle()
     house.store.names |= {arriving.id, "of nobody"}
-    await house.removal.sweep()
+    await house.inventory.sweep()
     assert house.store.names == {stored.id, arriving.id}
     go_on.set()
     await fetch
@@ -79,7 +79,7 @@ async def test_a_sweep_leaves_what_is_stored_or_arriving(house: VideoHouse) -> N
 async def test_a_sweep_waits_while_a_restored_database_may_lack_jobs(house: VideoHouse) -> None:
     house.store.names.add("bought after the backup")
     await house.real.set_mark(SPENDING_WAITS, "restored")
-    await house.removal.sweep()
+    await house.inventory.sweep()
     assert house.store.names == {"bought after the backup"}
 
 

@@ -17,16 +17,21 @@ from gateway.core.budget import Calendar
 from gateway.core.job import Event
 from gateway.core.money import Money
 from gateway.core.pacing import CallClass
+from gateway.core.policy import VideoRules
 from gateway.core.retry import Outcome
+from gateway.custody import Custody
 from gateway.deliver import Deliveries
 from gateway.experience import Experience
+from gateway.inventory import Inventory
 from gateway.metrics import Metrics
 from gateway.planning import Planning
 from gateway.ports import Ledger, OpenVideo, Reply, StoredVideo, Upstream, VideoReply, VideoStore
 from gateway.records import Caller, Job, Key, Order, Reserved, User
 from gateway.removal import Removal
+from gateway.room import Room
 from gateway.storage.completions import SqliteCompletionTimes
 from gateway.storage.ledger_sqlite import SqliteLedger
+from gateway.storage.video_records import SqliteVideoRecords
 from gateway.track import Tracking
 from gateway.workers.mender import Mender
 from gateway.workers.reaper import Reaper
@@ -38,6 +43,7 @@ CALLER = Caller(User("ann"), Key("k1", "ann", "digest"))
 LINK = "https://private-share.venice.ai/v/secret"
 DAY_MS = 86_400_000
 LOOKS_PER_MINUTE = 114
+VIDEO_BYTES = 500_000
 WORKING = Reply(Outcome.OK, 200, b"", {"status": "PROCESSING"})
 COMPLETED = Reply(Outcome.OK, 200, b"", {"status": "COMPLETED", "url": LINK})
 DONE = Reply(Outcome.OK, 200, b"", {"success": True})
@@ -118,7 +124,9 @@ class ToldStore:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self.damaged: set[str] = set()
+        self.proved: list[str] = []
         self.fault: Exception | None = None
+        self.disk_bytes = 2**40
 
     def _fail(self) -> None:
         if self.fault is not None:
@@ -131,7 +139,7 @@ class ToldStore:
             self._fail()
         self.names.add(job_id)
         self.damaged.discard(job_id)
-        return StoredVideo("a" * 64, 500_000)
+        return StoredVideo("a" * 64, VIDEO_BYTES)
 
     async def open(self, job_id: str, expected: StoredVideo) -> OpenVideo | None:
         await asyncio.sleep(0)
@@ -152,6 +160,15 @@ class ToldStore:
 
     async def ids(self) -> Collection[str]:
         return list(self.names)
+
+    async def is_intact(self, job_id: str, expected: StoredVideo) -> bool:
+        self._fail()
+        self.proved.append(job_id)
+        return job_id in self.names - self.damaged
+
+    def free_bytes(self) -> int:
+        self._fail()
+        return self.disk_bytes - VIDEO_BYTES * len(self.names)
 
 
 @dataclass
@@ -185,6 +202,12 @@ class VideoHouse:
     fetches: list[int]
     room: ToldRoom
     experience: Experience
+    custody: Custody
+    space: Room
+    records: SqliteVideoRecords
+    inventory: Inventory
+    rules: list[VideoRules]
+    """The one in force is the first."""
     in_flight: set[str] = field(default_factory=set)
     made: int = 0
 
@@ -252,7 +275,8 @@ class VideoHouse:
 
     def reaper(self, rules: Any) -> Reaper:
         """A reaper of this house."""
-        return Reaper(cast(Ledger, self.ledger), self.removal, self.clock, lambda: rules)
+        ledger = cast(Ledger, self.ledger)
+        return Reaper(ledger, self.removal, self.inventory, self.clock, lambda: rules)
 
 
 @asynccontextmanager
@@ -273,13 +297,17 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
         "metrics": metrics,
     }
     kept = cast(VideoStore, store)
-    deliveries = Deliveries(**shared, store=kept, fetches=lambda: fetches[0])
+    custody = Custody(**shared, store=kept)
+    records, rules = SqliteVideoRecords(real.access), [VideoRules()]
+    space = Room(custody, records, lambda: rules[0])
+    deliveries = Deliveries(custody, space, lambda: fetches[0])
     tracking = Tracking(**shared, deliveries=deliveries)
     experience = Experience(SqliteCompletionTimes(real.access), clock)
     planning = Planning(experience, lambda: LOOKS_PER_MINUTE)
     tracker = Tracker(tracking, clock, experience, planning, room)
     book.listen(tracker.follow)
-    removal = Removal(**shared, store=kept)
+    removal = Removal(custody)
+    inventory = Inventory(ledger, kept, book)
     try:
         yield VideoHouse(
             clock,
@@ -295,6 +323,11 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
             fetches,
             room,
             experience,
+            custody,
+            space,
+            records,
+            inventory,
+            rules,
         )
     finally:
         await tracker.close()

@@ -18,7 +18,7 @@ from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.moments import read_moment
 from gateway.policies import BadPolicy, LoadedRules
-from gateway.ports import Clock, Ledger, Outbox, VideoStore
+from gateway.ports import Clock, Ledger, Outbox, VideoRecords, VideoStore
 from gateway.quotes import QuoteBook
 from gateway.receivers import Receivers
 from gateway.records import Key, User
@@ -37,6 +37,7 @@ class Office:
     admin_keys: AdminKeys
     book: JobBook
     store: VideoStore
+    video_records: VideoRecords
     spending: Spending
     outbox: Outbox
     receivers: Receivers

@@ -22,7 +22,7 @@ from gateway.core import errors
 from gateway.core.errors import GatewayError
 from gateway.metrics import Metrics
 from gateway.orders import ClientGone
-from gateway.ports import LedgerFailure, LedgerFull
+from gateway.ports import LedgerFailure, LedgerFull, StoreFailure
 from gateway.visitors import Visitors
 
 VENICE_PREFIX = "/api/v1"
@@ -115,6 +115,12 @@ class Edge:
                 return errors.StorageFull()
             case LedgerFailure():
                 return errors.SpendingStopped(f"The ledger is out of reach: {error}")
+            case StoreFailure():
+                _log.error("store.out_of_reach", request=scope["request_id"], why=str(error))
+                return errors.StorageFull(
+                    "The gateway's disk fails or is full, so its videos cannot be read right now; "
+                    "they are not lost. Try again in a moment. Tell an administrator."
+                )
             case _:
                 structlog.get_logger(__name__).error(
                     "request.failed", request=scope["request_id"], exc_info=error

@@ -19,7 +19,7 @@ from gateway.health import Health
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics
 from gateway.policies import LoadedRules
-from gateway.ports import Clock, Ledger
+from gateway.ports import Clock, Ledger, VideoRecords
 from gateway.quotes import QuoteBook
 from gateway.receivers import Receivers
 from gateway.records import Job
@@ -59,6 +59,7 @@ class Services:
 
     clock: Clock
     ledger: Ledger
+    video_records: VideoRecords
     book: JobBook
     keyring: Keyring
     admin_keys: AdminKeys

@@ -10,9 +10,8 @@ from starlette.types import ASGIApp
 
 from gateway.api.files import VideoResponse
 from gateway.api.services import Services
-from gateway.core.errors import MediaNotFound, OutcomeUnknown, StorageFull, UpstreamInvalid
+from gateway.core.errors import MediaNotFound, OutcomeUnknown, UpstreamInvalid
 from gateway.core.job import State
-from gateway.ports import StoreFailure
 from gateway.records import Job
 
 _DOUBTED = frozenset({State.IN_DOUBT, State.SETTLED_IN_DOUBT})
@@ -22,8 +21,18 @@ _UNDELIVERABLE = frozenset({State.UNDELIVERABLE, State.STALLED})
 
 def is_servable(services: Services, job: Job) -> bool:
     """Whether the video is here and its user has not done away with it."""
-    is_given_up = job.completed_at is not None and services.rulebook.videos.on_complete == "purge"
-    return job.state is State.STORED and not is_given_up
+    return job.state is State.STORED and not _is_given_up(services, job)
+
+
+def _is_given_up(services: Services, job: Job) -> bool:
+    return job.completed_at is not None and services.rulebook.videos.on_complete == "purge"
+
+
+async def call_back(services: Services, job: Job) -> Job:
+    """Have a video that made room for others fetched again, if that can be; the job as it is."""
+    if _is_given_up(services, job):
+        return job
+    return await services.deliveries.call_back(job)
 
 
 def is_working(job: Job) -> bool:
@@ -45,13 +54,7 @@ def raise_for_state(job: Job) -> NoReturn:
 
 async def send_video(services: Services, job: Job, *, as_file: bool = False) -> ASGIApp | None:
     """The video as a response; None where ours turned out damaged, or went: the book knows."""
-    try:
-        video = await services.deliveries.open(job)
-    except StoreFailure as error:
-        raise StorageFull(
-            "The gateway's disk fails or is full, so this video cannot be read right now; it is "
-            "not lost. Try again in a moment. Tell an administrator."
-        ) from error
+    video = await services.deliveries.open(job)
     if video is None:
         return None
 

@@ -29,6 +29,7 @@ from gateway.spending import Spending
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.outbox import SqliteOutbox
 from gateway.storage.upkeep import Upkeep
+from gateway.storage.video_records import SqliteVideoRecords
 from gateway.storage.videos_disk import DiskVideoStore
 from gateway.visitors import Visitors
 
@@ -66,6 +67,7 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
             admin_keys=admin_keys,
             book=JobBook(ledger.job),
             store=DiskVideoStore(settings.video_dir),
+            video_records=SqliteVideoRecords(ledger.access),
             spending=spending,
             metrics=metrics,
             clock=clock,

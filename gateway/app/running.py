@@ -34,11 +34,13 @@ from gateway.core.errors import SpendingStopped
 from gateway.core.job import State
 from gateway.core.notify import NoticeEvent
 from gateway.core.policy import Rulebook
+from gateway.custody import Custody
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
 from gateway.experience import Experience
 from gateway.gauges import Gauges
 from gateway.health import Health
+from gateway.inventory import Inventory
 from gateway.key_limits import KeyLimits
 from gateway.keyring import AdminKeys, Keyring
 from gateway.metrics import Metrics, UpstreamCounts
@@ -46,9 +48,10 @@ from gateway.moments import SystemClock
 from gateway.noticing import Condition
 from gateway.planning import Planning
 from gateway.policies import BadPolicy, LoadedRules
-from gateway.ports import Clock
+from gateway.ports import Clock, LedgerFailure
 from gateway.quotes import QuoteBook
 from gateway.removal import Removal
+from gateway.room import Room
 from gateway.rules import Rules
 from gateway.secret_files import read_or_make
 from gateway.sending import Sending
@@ -57,6 +60,7 @@ from gateway.spending import Spending
 from gateway.startup import StartupChecks
 from gateway.storage.completions import SqliteCompletionTimes
 from gateway.storage.ledger_sqlite import SqliteLedger
+from gateway.storage.video_records import SqliteVideoRecords
 from gateway.storage.videos_disk import DiskVideoStore
 from gateway.submit import Orders, Waits
 from gateway.track import Tracking
@@ -65,11 +69,14 @@ from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
 from gateway.visitors import Visitors
+from gateway.workers.evictor import Evictor
+from gateway.workers.forewarner import Forewarner
 from gateway.workers.limits_reader import LimitsReader
 from gateway.workers.mender import Mender
 from gateway.workers.pulse import Pulse
 from gateway.workers.reaper import Reaper
 from gateway.workers.rounds import Chore, go_round
+from gateway.workers.scrubber import Scrubber
 from gateway.workers.secret_watcher import SecretWatcher
 from gateway.workers.tracker import Tracker
 
@@ -77,6 +84,9 @@ TRACKER_ROUND = 0.1
 REAPER_ROUND = 1.0
 MENDER_ROUND = 1.0
 NOTIFIER_ROUND = 1.0
+EVICTOR_ROUND = 2.0
+SCRUBBER_ROUND = 1.0
+FOREWARNER_ROUND = 60.0
 SHELF_ROUND = 1.0
 FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
@@ -151,6 +161,7 @@ class Gateway:
             observe_broken=self._trip,
         )
         self._stack.push_async_callback(self._ledger.close)
+        self._video_records = SqliteVideoRecords(self._ledger.access)
         self._store = DiskVideoStore(settings.video_dir)
         await self._store.sweep()
         self._book = JobBook(self._ledger.job)
@@ -244,18 +255,7 @@ class Gateway:
         return Orders(ledger, clock, self._book, self._sending, self._waits)
 
     def _build_deliveries(self) -> Deliveries:
-        return Deliveries(
-            ledger=self._ledger,
-            store=self._store,
-            upstream=self._venice,
-            clock=self.clock,
-            book=self._book,
-            metrics=self._metrics,
-            fetches=lambda: self._rulebook.videos.fetches,
-        )
-
-    def _build_removal(self) -> Removal:
-        return Removal(
+        self._custody = Custody(
             ledger=self._ledger,
             store=self._store,
             upstream=self._venice,
@@ -263,6 +263,10 @@ class Gateway:
             book=self._book,
             metrics=self._metrics,
         )
+        self._room = Room(self._custody, self._video_records, lambda: self._rulebook.videos)
+        self._stack.push_async_callback(self._write_uses)
+        self._inventory = Inventory(self._ledger, self._store, self._book)
+        return Deliveries(self._custody, self._room, lambda: self._rulebook.videos.fetches)
 
     def _build_services(self, orders: Orders, deliveries: Deliveries) -> Services:
         gauges = Gauges(
@@ -281,6 +285,7 @@ class Gateway:
         return Services(
             clock=self.clock,
             ledger=self._ledger,
+            video_records=self._video_records,
             book=self._book,
             keyring=self._keyring,
             admin_keys=self._admin_keys,
@@ -289,26 +294,33 @@ class Gateway:
             estimator=self._estimator,
             shelf=self._shelf,
             deliveries=deliveries,
-            removal=self._build_removal(),
+            removal=Removal(self._custody),
             allowances=self._allowances,
             spending=self._spending,
             receivers=self._notices.receivers,
             links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
             metrics=self._metrics,
-            health=Health(self._spending, self._rules, orders, self._upstream_parts()),
+            health=Health(self._spending, self._rules, orders, self._parts(deliveries)),
             gauges=gauges,
             rules=lambda: self._rules.current,
             reload_rules=self._rules.reload,
             body_bytes_max=self.settings.body_bytes_max,
         )
 
-    def _upstream_parts(self) -> dict[str, Callable[[], str]]:
-        """How the way to Venice stands, for people."""
+    def _parts(self, deliveries: Deliveries) -> dict[str, Callable[[], str]]:
+        """How the way to Venice and the store stand, for people."""
         return {
             "gate": lambda: repr(self._gate),
             "limits": lambda: str(self._limits),
             "closed models": lambda: ", ".join(sorted(self._venice.closed_models)) or "none",
+            "videos": deliveries.tell,
         }
+
+    async def _write_uses(self) -> None:
+        try:
+            await self._room.write_uses()
+        except LedgerFailure as error:
+            _log.warning("uses.unwritten", why=str(error))
 
     def _doubts_since(self) -> Iterator[int]:
         jobs = (job for job in self._book.open_jobs() if job.state is State.IN_DOUBT)
@@ -325,11 +337,10 @@ class Gateway:
     async def _check(self, deliveries: Deliveries) -> None:
         checks = StartupChecks(
             ledger=self._ledger,
-            store=self._store,
+            inventory=self._inventory,
             spending=self._spending,
             clock=self.clock,
             mend=deliveries.open,
-            sweep=self.services.removal.sweep,
         )
         await checks.run()
         self._stack.push_async_callback(checks.end)
@@ -351,7 +362,11 @@ class Gateway:
         self._notices.noticing.watch(*self._conditions())
         notifier = self._notices.begin(self._stack)
         ledger, orders = self._ledger, self.services.orders
-        reaper = Reaper(ledger, self.services.removal, self.clock, lambda: self._rulebook.videos)
+        videos, clock, metrics = self._video_records, self.clock, self._metrics
+        reaper = Reaper(
+            ledger, self.services.removal, self._inventory, clock, lambda: self._rulebook.videos
+        )
+        forewarner = Forewarner(videos, clock, metrics, lambda: self._rulebook.videos.keep_rules)
         in_flight = orders.job_ids_in_flight
         mender = Mender(ledger, self._book, self.clock, in_flight, tracker.is_looking)
         self._begin_chores(
@@ -359,6 +374,9 @@ class Gateway:
             (reaper, REAPER_ROUND),
             (mender, MENDER_ROUND),
             (notifier, NOTIFIER_ROUND),
+            (Evictor(self._room, videos, clock, metrics), EVICTOR_ROUND),
+            (Scrubber(deliveries, ledger, videos, clock), SCRUBBER_ROUND),
+            (forewarner, FOREWARNER_ROUND),
             (self._shelf, SHELF_ROUND),
             (self._limits_reader, SHELF_ROUND),
             (self._rules, FILES_ROUND),
@@ -419,6 +437,7 @@ class Gateway:
             admin_keys=self._admin_keys,
             book=self.services.book,
             store=self._store,
+            video_records=self._video_records,
             spending=self._spending,
             outbox=self._notices.outbox,
             receivers=self._notices.receivers,

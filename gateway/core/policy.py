@@ -31,6 +31,7 @@ from gateway.core.notation import (
     Zone,
 )
 from gateway.core.notify import Notify
+from gateway.core.retention import KeepRules
 from gateway.core.retry import RetryRules
 
 WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -86,6 +87,16 @@ class VideoRules(_Rules):
     on_complete: Literal["purge", "keep"] = "purge"
     grace: Duration = 86_400_000
     fetches: Positive = 4
+
+    @property
+    def keep_rules(self) -> KeepRules:
+        """The part of it that says how long a video stays."""
+        return KeepRules(
+            keep=self.keep,
+            keep_undelivered=self.keep_undelivered,
+            grace=self.grace,
+            purge_on_complete=self.on_complete == "purge",
+        )
 
 
 class RetrySection(_Rules):

@@ -29,6 +29,18 @@ class KeepRules:
     purge_on_complete: bool
 
 
+WARNING_MS = 48 * 3_600_000
+"""How long before its end an undelivered video is told of: a weekend's length."""
+
+
+def expiring_before(rules: KeepRules, now: int) -> int:
+    """An undelivered video stored before this moment is about to be purged.
+
+    That is told `WARNING_MS` ahead, but never before half of its time is over.
+    """
+    return now - rules.keep_undelivered + min(WARNING_MS, rules.keep_undelivered // 2)
+
+
 def purge_at(video: Kept, rules: KeepRules) -> int:
     """The moment from which a stored video is to be purged."""
     if video.delivered_at is None:

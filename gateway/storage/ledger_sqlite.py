@@ -359,19 +359,25 @@ class SqliteLedger:
         return rows.job_of(found[0]) if found else None
 
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
-        """Stored jobs whose time has come, the longest stored first."""
+        """Jobs whose time has come, the longest stored first.
+
+        Of evicted ones those whose copy Venice still has: it goes when ours would have gone.
+        """
+        due = (
+            "((delivered_at IS NULL AND stored_at <= ?) OR max(stored_at, delivered_at) <= ? "
+            "OR (? AND (completed_at IS NOT NULL OR (delete_wanted AND delivered_at <= ?))))"
+        )
+        values = (
+            now - rules.keep_undelivered,
+            now - rules.keep,
+            rules.purge_on_complete,
+            now - rules.grace,
+        )
         found = await self.access.scan(
-            f"{rows.SELECT_JOB} WHERE state = 'stored' AND ("
-            "(delivered_at IS NULL AND stored_at <= ?) OR max(stored_at, delivered_at) <= ? "
-            "OR (? AND (completed_at IS NOT NULL OR (delete_wanted AND delivered_at <= ?)))) "
-            "ORDER BY stored_at LIMIT ?",
-            (
-                now - rules.keep_undelivered,
-                now - rules.keep,
-                rules.purge_on_complete,
-                now - rules.grace,
-                CHORES_PAGE,
-            ),
+            f"{rows.SELECT_JOB} WHERE state = 'stored' AND {due} UNION ALL "
+            f"{rows.SELECT_JOB} WHERE state = 'evicted' AND copy_gone = 0 "
+            f"AND ended_at IS NOT NULL AND {due} ORDER BY stored_at LIMIT ?",
+            (*values, *values, CHORES_PAGE),
         )
         return [rows.job_of(row) for row in found]
 
@@ -386,10 +392,15 @@ class SqliteLedger:
         return marks.video_totals_of((await self.access.scan(marks.SELECT_VIDEO_TOTALS))[0])
 
     async def copies(self, resting: Collection[str] = ()) -> list[Job]:
-        """Jobs whose copy at Venice is needed no more and not gone yet, the oldest first."""
+        """Jobs whose copy at Venice is needed no more and not gone yet, the oldest first.
+
+        An evicted video may be asked for again, so its copy stays for that; a private one's link
+        cannot be followed twice.
+        """
         found = await self.access.scan(
             f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL "
-            "AND state IN ('stored', 'purged', 'evicted') "
+            "AND (state IN ('stored', 'purged') "
+            "OR (state = 'evicted' AND (completed_at IS NOT NULL OR is_private = 1))) "
             "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY ended_at LIMIT ?",
             (json.dumps(list(resting)), CHORES_PAGE),
         )

@@ -136,11 +136,14 @@ class DiskVideoStore:
 
     async def is_intact(self, job_id: str, expected: StoredVideo) -> bool:
         """Whether the file, hashed anew, is the one recorded: times do not tell of a worn disk."""
-        self._seals.pop(name_of(job_id), None)
-        video = await self.open(job_id, expected)
-        if video is not None:
-            video.close()
-        return video is not None
+        name = name_of(job_id)
+        async with self._verifying:
+            seal = await self._in_thread(partial(verified, self._path(name), self._incoming))
+        if seal is None or (seal.sha256, seal.size) != (expected.sha256, expected.bytes):
+            self._seals.pop(name, None)
+            return False
+        self._remember(name, seal)
+        return True
 
     async def delete(self, job_id: str) -> None:
         """Remove a video durably; a read in progress still ends well. Nothing there is fine."""

@@ -13,7 +13,7 @@ import structlog
 from gateway.core.cadence import gap_after
 from gateway.core.errors import Draining
 from gateway.core.policy import VideoRules
-from gateway.core.retention import KeepRules
+from gateway.inventory import Inventory
 from gateway.ports import Clock, Ledger, LedgerFailure, NoPlace
 from gateway.records import Job
 from gateway.removal import Removal
@@ -42,11 +42,13 @@ class Reaper:
         self,
         ledger: Ledger,
         removal: Removal,
+        inventory: Inventory,
         clock: Clock,
         rules: Callable[[], VideoRules],
     ) -> None:
         self._ledger = ledger
         self._removal = removal
+        self._inventory = inventory
         self._clock = clock
         self._rules = rules
         self._tries: dict[str, _Tries] = {}
@@ -54,13 +56,13 @@ class Reaper:
 
     async def run_once(self) -> None:
         """Purge what is due, delete copies at Venice that nobody needs, and sweep once a day."""
-        for job in await self._ledger.purgeable(keep_rules(self._rules()), self._clock.now()):
+        for job in await self._ledger.purgeable(self._rules().keep_rules, self._clock.now()):
             await self._purge(job)
         await self._let_go()
         now = self._clock.monotonic()
         if now - self._swept_at >= SWEEP_SECONDS:
             self._swept_at = now
-            await self._removal.sweep()
+            await self._inventory.sweep()
 
     async def _purge(self, job: Job) -> None:
         try:
@@ -96,16 +98,6 @@ class Reaper:
         self._tries[job.id] = _Tries(count, now + gap_after(count, COPY_RETRY_SECONDS))
         while len(self._tries) > TRIED_MAX:
             del self._tries[next(iter(self._tries))]
-
-
-def keep_rules(rules: VideoRules) -> KeepRules:
-    """The policy's `videos` section as `core.retention` takes it."""
-    return KeepRules(
-        keep=rules.keep,
-        keep_undelivered=rules.keep_undelivered,
-        grace=rules.grace,
-        purge_on_complete=rules.on_complete == "purge",
-    )
 
 
 def _why(job: Job) -> str:

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gateway.book import JobBook
+from gateway.inventory import Inventory
 from gateway.metrics import Metrics
 from gateway.moments import SystemClock
 from gateway.records import Job
@@ -186,13 +188,11 @@ async def test_a_missing_volume_is_not_taken_for_lost_videos(tmp_path: Path) -> 
     async def mend(job: Job) -> None:
         asked.append(job.id)
 
-    async def sweep() -> None:
-        raise AssertionError("nothing is removed")
-
     def checks() -> StartupChecks:
         store = DiskVideoStore(tmp_path / "videos")
+        inventory = Inventory(ledger, store, JobBook(ledger.job))
         return StartupChecks(
-            ledger=ledger, store=store, spending=spending, clock=clock, mend=mend, sweep=sweep
+            ledger=ledger, inventory=inventory, spending=spending, clock=clock, mend=mend
         )
 
     await ledger.access.run(_one_more_stored)

@@ -225,6 +225,8 @@ async def test_an_altered_file_is_never_served(
     gateway: GatewayProcess, simulator: SimulatorProcess
 ) -> None:
     """R14: what is served matches the recorded SHA-256, or is fetched again."""
+    busy = {"endpoint": "complete", "action": {"status": 503}}
+    simulator.faults([busy])
     async with Client(gateway) as client:
         queue_id = await client.buy("altered")
         before = await client.finished(queue_id)

@@ -16,11 +16,11 @@ from gateway.api.forms import Form, PageSize, read_form, read_query
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, time_of
 from gateway.core.errors import InvalidRequest, Issue
+from gateway.core.eviction import auto_quota
 from gateway.core.job import State
 from gateway.core.notation import Duration
-from gateway.core.retention import KeepRules, Kept, purge_at
+from gateway.core.retention import KeepRules, Kept, expiring_before, purge_at
 from gateway.records import Job
-from gateway.workers.reaper import keep_rules
 
 IDS_MAX = 1_000
 
@@ -51,7 +51,7 @@ async def videos(request: Request) -> Response:
     found = await office.ledger.jobs(
         states=[State.STORED], user=which.user, before=which.before, limit=which.limit
     )
-    rules = keep_rules(office.rulebook.videos)
+    rules = office.rulebook.videos.keep_rules
     following = found[-1].id if len(found) == which.limit else None
     return json_response({"videos": [_shape(job, rules) for job in found], "next": following})
 
@@ -60,6 +60,9 @@ async def totals(request: Request) -> Response:
     """The store in numbers."""
     office = office_of(request)
     found = await office.ledger.video_totals()
+    free, rules = office.store.free_bytes(), office.rulebook.videos
+    is_auto = rules.max_bytes == "auto"
+    before = expiring_before(rules.keep_rules, office.clock.now())
     jobs = (await office.ledger.totals()).jobs
     kept = (State.STORED, State.EVICTED, State.PURGED)
     return json_response(
@@ -69,7 +72,9 @@ async def totals(request: Request) -> Response:
             "undelivered": found.undelivered,
             "undelivered_bytes": found.undelivered_bytes,
             "by_state": {state: jobs[state] for state in kept},
-            "free_bytes": office.store.free_bytes(),
+            "expiring": await office.video_records.count_expiring(before),
+            "max_bytes": auto_quota(free, found.bytes) if is_auto else rules.max_bytes,
+            "free_bytes": free,
         }
     )
 

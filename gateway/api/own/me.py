@@ -12,9 +12,11 @@ from gateway.api.shapes import Shape, job_shape, standing_shape, time_of
 from gateway.core.budget import Scope, Standing, least_left
 from gateway.core.job import State
 from gateway.core.money import ZERO
-from gateway.records import Caller, Key
+from gateway.core.retention import KeepRules, expiring_before
+from gateway.records import Caller, Job, Key
 
 DOUBTED_SHOWN_MAX = 100
+EXPIRING_SHOWN_MAX = 100
 SHARED = (Scope.TEAM, Scope.ORGANIZATION)
 
 
@@ -28,6 +30,10 @@ async def me(request: Request) -> Response:
     doubted = await services.ledger.jobs(
         states=[State.IN_DOUBT], user=user.name, limit=DOUBTED_SHOWN_MAX
     )
+    rules = rulebook.videos.keep_rules
+    expiring = await services.video_records.expiring(
+        expiring_before(rules, services.clock.now()), user=user.name, limit=EXPIRING_SHOWN_MAX
+    )
     return json_response(
         {
             "user": user.name,
@@ -38,6 +44,7 @@ async def me(request: Request) -> Response:
             "active_jobs": services.book.active(user.name),
             "budgets": budgets(await _standings(services, caller)),
             "in_doubt": [job_shape(job) for job in doubted],
+            "expiring": [_expiring(job, rules) for job in expiring],
         }
     )
 
@@ -72,6 +79,13 @@ def budgets(standings: list[Standing]) -> list[Shape]:
         is_limiting = standing.left == least and not standing.limit.only_observed
         shapes.append({**shape, "is_limiting": is_limiting})
     return shapes
+
+
+def _expiring(job: Job, rules: KeepRules) -> Shape:
+    """A video that its user has not fetched, and that goes soon."""
+    assert job.stored_at is not None, "a stored job knows since when"
+    ends = time_of(job.stored_at + rules.keep_undelivered)
+    return {"job": job.id, "queue_id": job.queue_id, "expires_at": ends}
 
 
 def _key(key: Key) -> Shape:

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gateway.api.services import Services, services_of
-from gateway.api.videos import is_servable, send_video
+from gateway.api.videos import call_back, is_servable, send_video
 from gateway.core.errors import MediaNotFound
 from gateway.records import Job
 
@@ -29,6 +29,7 @@ async def media(request: Request) -> ASGIApp:
         purge = services.rulebook.videos.on_complete == "purge"
         await services.removal.complete(job, purge=purge)
         return Response(status_code=204)
+    job = await call_back(services, job)
     if not is_servable(services, job):
         raise MediaNotFound
     response = await send_video(services, job)

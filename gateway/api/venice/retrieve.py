@@ -16,8 +16,9 @@ from gateway.api.own_jobs import own_job
 from gateway.api.reading import read_object, read_wait
 from gateway.api.respond import passed_on
 from gateway.api.services import Services, services_of
-from gateway.api.videos import is_servable, is_working, raise_for_state, send_video
+from gateway.api.videos import call_back, is_servable, is_working, raise_for_state, send_video
 from gateway.core.errors import InvalidRequest, Issue
+from gateway.core.job import State
 from gateway.records import Caller, Job
 
 BODY_BYTES_MAX = 64 * 1024
@@ -37,6 +38,8 @@ async def retrieve(request: Request) -> ASGIApp:
     body = await read_object(request, BODY_BYTES_MAX)
     job = await own_job(services, caller, body.get("queue_id"))
     wants_deletion = _wants_deletion(body)
+    if job.state is State.EVICTED:
+        job = await call_back(services, job)
     if is_working(job) and (seconds := read_wait(request, WAIT_SECONDS_MAX)):
         await services.book.changed(job.id, seconds)
         job = services.book.known(job.id) or job

@@ -1,0 +1,47 @@
+"""Says beforehand, once for each, that a video which nobody has yet is about to be purged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from gateway.core.retention import KeepRules, expiring_before
+from gateway.metrics import Metrics
+from gateway.moments import rfc3339
+from gateway.ports import Clock, VideoRecords
+
+TOLD_A_ROUND_MAX = 200
+
+_log = structlog.get_logger(__name__)
+
+
+class Forewarner:
+    """One round tells of every undelivered video whose end has come near."""
+
+    def __init__(
+        self,
+        records: VideoRecords,
+        clock: Clock,
+        metrics: Metrics,
+        rules: Callable[[], KeepRules],
+    ) -> None:
+        self._records = records
+        self._clock = clock
+        self._metrics = metrics
+        self._rules = rules
+
+    async def run_once(self) -> None:
+        """Log `video.expiring` for each that was not told of, and count them all."""
+        rules, now = self._rules(), self._clock.now()
+        before = expiring_before(rules, now)
+        jobs = await self._records.expiring(before, untold=True, limit=TOLD_A_ROUND_MAX)
+        for job in jobs:
+            assert job.stored_at is not None, "a stored job knows since when"
+            ends = rfc3339(job.stored_at + rules.keep_undelivered)
+            _log.warning(
+                "video.expiring", job=job.id, queue_id=job.queue_id, user=job.user, expires_at=ends
+            )
+        if jobs:
+            await self._records.note_told([job.id for job in jobs], now)
+        self._metrics.videos_expiring.set(await self._records.count_expiring(before))
