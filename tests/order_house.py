@@ -23,7 +23,7 @@ from gateway.metrics import Metrics
 from gateway.moments import SystemClock
 from gateway.orders import Presence, QueueRequest, body_digest
 from gateway.policies import LoadedRules
-from gateway.ports import Ledger, Reply, Upstream
+from gateway.ports import Clock, Ledger, Reply, Upstream
 from gateway.quotes import QuoteBook
 from gateway.records import Caller, Job, Key, User
 from gateway.sending import Sending
@@ -128,12 +128,27 @@ async def order_house(
     caller = Caller(User("ann"), Key("k1", "ann", "digest"))
     await real.add_user(caller.user)
     await real.add_key(caller.key)
-    wilful = WilfulLedger(real)
-    ledger, venice, metrics = cast(Ledger, wilful), WilfulVenice(), Metrics()
-    upstream = cast(Upstream, venice)
+    wilful, venice = WilfulLedger(real), WilfulVenice()
     policies = {"default": policy or {}}
     rulebook = Rulebook.model_validate({"version": 1, "policies": policies, **sections})
-    rules = cast(LoadedRules, SimpleNamespace(rulebook=rulebook, version="test"))
+    orders, _, book = order_verbs(
+        cast(Ledger, wilful), cast(Upstream, venice), clock, lambda: rulebook, waits
+    )
+    try:
+        yield OrderHouse(orders, wilful, venice, book, caller, real)
+    finally:
+        await real.close()
+
+
+def order_verbs(
+    ledger: Ledger,
+    upstream: Upstream,
+    clock: Clock,
+    rulebook: Callable[[], Rulebook],
+    waits: Waits | None = None,
+) -> tuple[Orders, Sending, JobBook]:
+    """The verbs of an order put together as they run, before a catalogue of one model `m`."""
+    metrics = Metrics()
     book = JobBook(ledger.job)
     sending = Sending(
         ledger=ledger,
@@ -141,20 +156,16 @@ async def order_house(
         clock=clock,
         book=book,
         estimator=Estimator(
-            quotes=QuoteBook(upstream, clock, metrics, lambda: rulebook.quotes),
+            quotes=QuoteBook(upstream, clock, metrics, lambda: rulebook().quotes),
             ledger=ledger,
             clock=clock,
-            rules=lambda: rules,
+            rules=lambda: cast(LoadedRules, SimpleNamespace(rulebook=rulebook(), version="test")),
             catalogue=lambda: Catalogue({"m": ModelFacts("m")}),
         ),
         spending=Spending(clock, metrics, ledger, lambda: True),
-        allowances=Allowances(clock, lambda: rulebook),
+        allowances=Allowances(clock, rulebook),
         metrics=metrics,
         budgets=BudgetWatch(clock, HandedIn()),
         upstream_key=lambda: "fingerprint",
     )
-    orders = Orders(ledger, clock, book, sending, lambda: waits or Waits())
-    try:
-        yield OrderHouse(orders, wilful, venice, book, caller, real)
-    finally:
-        await real.close()
+    return Orders(ledger, clock, book, sending, lambda: waits or Waits()), sending, book
