@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gateway.administer.office import Office
 from gateway.core.budget import is_window
@@ -55,6 +57,26 @@ async def create_key(
     )
     await _add(office, actor, "key.create", key)
     return NewKey(key, text)
+
+
+async def change_key(office: Office, actor: str, key_id: str, changes: Mapping[str, Any]) -> Key:
+    """Other settings for a key that has not ended; `expires` is a length of time, a date or None.
+
+    Its user and its budget stay: what was spent belongs to them.
+    """
+    key, now = office.key(key_id), office.clock.now()
+    if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
+        raise Conflict(f"The key {key_id} has ended already. Create a new one instead.")
+    wanted = dict(changes)
+    if "expires" in wanted:
+        until = wanted.pop("expires")
+        wanted["expires_at"] = None if until is None else office.moment(until, "expires")
+    if not wanted:
+        return key
+    key = await office.ledger.change_key(key_id, wanted)
+    office.keyring.put_key(key)
+    await office.audit(actor, "key.change", key_id, wanted)
+    return key
 
 
 async def revoke_key(office: Office, actor: str, key_id: str) -> Key:

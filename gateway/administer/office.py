@@ -4,9 +4,10 @@ that the rules do not know.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.book import JobBook
@@ -49,6 +50,8 @@ class Office:
     """Venice's models as last read; None where nobody ever read them."""
     quotes: QuoteBook | None
     """None where no gateway runs: then Venice cannot be asked."""
+    changing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held from a look at a thing to the end of its change."""
 
     def rules(self) -> LoadedRules:
         """The rules in force; `Conflict` with the reasons where the files cannot be used."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    ValidationError,
+    WithJsonSchema,
+)
 from starlette.requests import Request
 
 from gateway.api.reading import TAGS_MAX, is_tag, read_object
@@ -48,8 +57,18 @@ def _said(value: str) -> str:
     return value.strip()
 
 
+def _truth(value: object) -> object:
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+Truth = Annotated[StrictBool, BeforeValidator(_truth)]
+"""True or false as it is written in a query."""
 PageSize = Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(whole)]
-Moment = Annotated[int, BeforeValidator(_moment)]
+Moment = Annotated[
+    int,
+    BeforeValidator(_moment),
+    WithJsonSchema({"type": "string", "description": "A date, or a time in RFC 3339."}),
+]
 Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Field(max_length=TAGS_MAX)]
 Why = Annotated[str, Field(max_length=1_000), AfterValidator(_said)]
 

@@ -33,6 +33,7 @@ TABLE: dict[type[errors.GatewayError], tuple[int, str]] = {
     errors.OutcomeUnknown: (409, "QUEUE_OUTCOME_UNKNOWN"),
     errors.IdempotencyInProgress: (409, "IDEMPOTENCY_IN_PROGRESS"),
     errors.Conflict: (409, "CONFLICT"),
+    errors.PreconditionFailed: (412, "PRECONDITION_FAILED"),
     errors.PayloadTooLarge: (413, "PAYLOAD_TOO_LARGE"),
     errors.InvalidContentType: (415, "INVALID_CONTENT_TYPE"),
     errors.IdempotencyMismatch: (422, "IDEMPOTENCY_MISMATCH"),

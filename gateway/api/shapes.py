@@ -8,6 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from gateway.api.answers import (
+    EntryAnswer,
+    GrantAnswer,
+    JobAnswer,
+    KeyAnswer,
+    RefusalAnswer,
+    TeamAnswer,
+    UserAnswer,
+    WindowAnswer,
+)
 from gateway.core.budget import Standing
 from gateway.core.money import ZERO, Money
 from gateway.core.policy import Team
@@ -22,7 +32,7 @@ def time_of(at: int | None) -> str | None:
     return None if at is None else rfc3339(at)
 
 
-def user_shape(user: User) -> Shape:
+def user_shape(user: User) -> UserAnswer:
     """A user."""
     return {
         "name": user.name,
@@ -34,7 +44,7 @@ def user_shape(user: User) -> Shape:
     }
 
 
-def key_shape(key: Key) -> Shape:
+def key_shape(key: Key) -> KeyAnswer:
     """A key, without what opens doors."""
     window, amount = key.budget or (None, None)
     return {
@@ -54,7 +64,7 @@ def key_shape(key: Key) -> Shape:
     }
 
 
-def team_shape(name: str, team: Team, users: Sequence[User]) -> Shape:
+def team_shape(name: str, team: Team, users: Sequence[User]) -> TeamAnswer:
     """A team as the policy files name it, and who is in it."""
     return {
         "name": name,
@@ -69,7 +79,7 @@ def amounts(windows: Mapping[str, Money]) -> dict[str, str]:
     return {window: str(limit) for window, limit in windows.items()}
 
 
-def grant_shape(grant: Grant) -> Shape:
+def grant_shape(grant: Grant) -> GrantAnswer:
     """A grant."""
     shared = grant.scope == grant.scope_id
     return {
@@ -85,7 +95,7 @@ def grant_shape(grant: Grant) -> Shape:
     }
 
 
-def job_shape(job: Job) -> Shape:
+def job_shape(job: Job) -> JobAnswer:
     """A job as its user may see it."""
     released = job.quote - job.reserved - job.in_doubt - job.settled
     return {
@@ -120,7 +130,7 @@ def job_shape(job: Job) -> Shape:
     }
 
 
-def entry_shape(entry: EntryRow) -> Shape:
+def entry_shape(entry: EntryRow) -> EntryAnswer:
     """A ledger entry: signed changes of what is reserved, in doubt and settled."""
     return {
         "id": entry.id,
@@ -147,7 +157,7 @@ def spend_shape(row: Spend, by: str) -> Shape:
     }
 
 
-def refusal_shape(refusal: Refusal) -> Shape:
+def refusal_shape(refusal: Refusal) -> RefusalAnswer:
     """An order that was refused, and by which rule."""
     return {
         "at": rfc3339(refusal.at),
@@ -158,7 +168,7 @@ def refusal_shape(refusal: Refusal) -> Shape:
     }
 
 
-def standing_shape(standing: Standing) -> Shape:
+def standing_shape(standing: Standing) -> WindowAnswer:
     """How a window stands, every amount of it."""
     limit = standing.limit
     return {

@@ -37,7 +37,7 @@ def add(
 def list_(as_json: AsJson = False) -> None:
     """List all grants, newest first."""
     with administration() as doors:
-        found = doors.get("grants")["grants"]
+        found = doors.every("grants")
     if as_json:
         as_value(found)
     else:

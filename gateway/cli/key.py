@@ -83,7 +83,7 @@ def list_(
 ) -> None:
     """List keys, without what opens doors."""
     with administration() as doors:
-        found = doors.get("keys", user=user)["keys"]
+        found = doors.every("keys", user=user)
     if as_json:
         as_value(found)
     else:

@@ -68,7 +68,7 @@ def _users_by_team() -> dict[str | None, int] | None:
     """How many users each team has, for warnings; None, said aloud, where nobody can be asked."""
     try:
         with administration() as doors:
-            return dict(Counter(user["team"] for user in doors.get("users")["users"]))
+            return dict(Counter(user["team"] for user in doors.every("users")))
     except Refused as error:
         note(f"warning: users are not compared with their pools: {error}")
         return None

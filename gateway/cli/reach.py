@@ -57,6 +57,17 @@ class Doors:
         """Ask; parameters that are None are left out."""
         return self._ask("GET", path, query=query)
 
+    def every(self, name: str, **query: Any) -> list[Any]:
+        """All rows of a list, page after page."""
+        found: list[Any] = []
+        after: str | None = None
+        while True:
+            page = self.get(name, after=after, **query)
+            found += page[name]
+            after = page["next"]
+            if after is None:
+                return found
+
     def post(self, *path: str, body: Mapping[str, Any]) -> Any:
         """Have something made or done; fields that are None are left out."""
         return self._ask("POST", path, body={k: v for k, v in body.items() if v is not None})

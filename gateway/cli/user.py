@@ -41,7 +41,7 @@ def add(
 def list_(as_json: AsJson = False) -> None:
     """List all users."""
     with administration() as doors:
-        found = doors.get("users")["users"]
+        found = doors.every("users")
     if as_json:
         as_value(found)
     else:

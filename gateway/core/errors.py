@@ -132,6 +132,15 @@ class Conflict(GatewayError):
     """The thing exists already, or is not in a state for this."""
 
 
+class PreconditionFailed(GatewayError):
+    """The thing is no longer as the caller last saw it."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It was changed since you looked: nothing was done. Read it again, then decide anew."
+        )
+
+
 class MethodNotAllowed(GatewayError):
     """The path is right, the method is not."""
 

@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from gateway.api.routes import DOORS, OPEN_DOORS
+from tests.api.conftest import ADMIN
 from tests.gateway_process import GatewayProcess
 
-ADMIN = "/gateway/v1/admin"
 WITHOUT_A_KEY = {*OPEN_DOORS, "media"}
 """Probes, and links that are their own key."""
 BODY = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a gondola", "duration": "5s"}
@@ -23,15 +23,6 @@ BODY = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a gondola", "duration"
 @pytest.fixture
 def client(gateway_server: GatewayProcess) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=gateway_server.url, trust_env=False) as client:
-        yield client
-
-
-@pytest.fixture
-def admin(gateway_server: GatewayProcess) -> Iterator[httpx.Client]:
-    key = (gateway_server.data_dir / "admin.key").read_text().strip()
-    with httpx.Client(
-        base_url=gateway_server.url + ADMIN, headers=bearer(key), trust_env=False
-    ) as client:
         yield client
 
 

@@ -9,9 +9,10 @@ from starlette.responses import Response
 
 from gateway.administer import admin_keys as verbs
 from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.answers import AdminKeyAnswer
 from gateway.api.forms import Form, read_form
 from gateway.api.respond import json_response
-from gateway.api.shapes import Shape, time_of
+from gateway.api.shapes import time_of
 from gateway.core.notation import Name
 from gateway.keyring import ROOT
 from gateway.moments import rfc3339
@@ -49,7 +50,7 @@ async def reset(request: Request) -> Response:
     return json_response({"name": ROOT})
 
 
-def _shape(key: AdminKey) -> Shape:
+def _shape(key: AdminKey) -> AdminKeyAnswer:
     return {
         "id": key.id,
         "name": key.name,

@@ -11,14 +11,16 @@ from starlette.responses import Response
 
 from gateway.administer import audit as verbs
 from gateway.api.admin.guard import office_of
-from gateway.api.forms import Form, PageSize, read_query, whole
-from gateway.api.respond import json_response
-from gateway.api.shapes import Shape
+from gateway.api.answers import AuditAnswer
+from gateway.api.forms import PageSize, read_query, whole
+from gateway.api.listing import Listing, answer_list
 from gateway.moments import rfc3339
 from gateway.records import AuditRow
 
+COLUMNS = tuple(AuditAnswer.__annotations__)
 
-class Page(Form):
+
+class Page(Listing):
     """From where on; `next` of one page is `before` of the following."""
 
     before: Annotated[int, Field(ge=0), BeforeValidator(whole)] | None = None
@@ -29,10 +31,11 @@ async def audit(request: Request) -> Response:
     """Acts, newest first, a page at a time."""
     page = read_query(request, Page)
     rows, following = await verbs.page(office_of(request), page.before, page.limit)
-    return json_response({"audit": [_shape(row) for row in rows], "next": following})
+    shapes = [_shape(row) for row in rows]
+    return answer_list(request, page, "audit", shapes, columns=COLUMNS, following=following)
 
 
-def _shape(row: AuditRow) -> Shape:
+def _shape(row: AuditRow) -> AuditAnswer:
     return {
         "number": row.number,
         "at": rfc3339(row.at),

@@ -9,10 +9,14 @@ from starlette.responses import Response
 
 from gateway.administer import grants as verbs
 from gateway.api.admin.guard import actor_of, office_of
-from gateway.api.forms import Form, Why, read_form
+from gateway.api.answers import GrantAnswer
+from gateway.api.forms import Form, Truth, Why, read_form, read_query
+from gateway.api.listing import Paged, answer_list, page_of
 from gateway.api.respond import json_response
 from gateway.api.shapes import grant_shape
 from gateway.core.notation import Amount
+
+COLUMNS = tuple(GrantAnswer.__annotations__)
 
 
 class NewGrant(Form):
@@ -26,11 +30,29 @@ class NewGrant(Form):
     why: Why
 
 
+class Which(Paged):
+    """Which grants."""
+
+    to: str | None = None
+    active: Truth | None = None
+    """Whether it still raises its limit."""
+
+
 async def grants(request: Request) -> Response:
     """All grants, newest first, or a new one."""
     office = office_of(request)
     if request.method != "POST":
-        return json_response({"grants": [grant_shape(g) for g in await office.ledger.grants()]})
+        which, now = read_query(request, Which), office.clock.now()
+        found = [
+            grant
+            for grant in await office.ledger.grants()
+            if which.active in (None, grant.revoked_at is None and grant.until > now)
+        ]
+        rows = [row for row in map(grant_shape, found) if which.to in (None, row["to"])]
+        page, following = page_of(rows, lambda row: row["id"], which)
+        return answer_list(
+            request, which, "grants", page, columns=COLUMNS, following=following, cursor="after"
+        )
     form = await read_form(request, NewGrant)
     grant = await verbs.add_grant(
         office,

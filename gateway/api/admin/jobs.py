@@ -14,7 +14,9 @@ from gateway.administer import Office
 from gateway.administer import jobs as verbs
 from gateway.administer.adoption import Bought, adopt
 from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.answers import JobAnswer
 from gateway.api.forms import Form, Moment, PageSize, Tags, Why, read_form, read_query
+from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, job_shape
 from gateway.core.job import State
@@ -22,11 +24,12 @@ from gateway.core.notation import Amount
 from gateway.core.validation import MODEL_CHARACTERS_MAX
 from gateway.records import Job
 
+COLUMNS = tuple(JobAnswer.__annotations__)
 LINK_CHARACTERS_MAX = 4_096
 """A signed address is some hundreds of characters long."""
 
 
-class Which(Form):
+class Which(Listing):
     """Which jobs, and from where on."""
 
     state: State | None = None
@@ -86,7 +89,8 @@ async def jobs(request: Request) -> Response:
         limit=which.limit,
     )
     following = found[-1].id if len(found) == which.limit else None
-    return json_response({"jobs": [job_shape(job) for job in found], "next": following})
+    rows = [job_shape(job) for job in found]
+    return answer_list(request, which, "jobs", rows, columns=COLUMNS, following=following)
 
 
 async def job(request: Request) -> Response:

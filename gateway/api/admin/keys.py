@@ -12,12 +12,16 @@ from starlette.responses import Response
 
 from gateway.administer import keys as verbs
 from gateway.api.admin.guard import actor_of, office_of
-from gateway.api.forms import Form, Tags, read_form, read_query
+from gateway.api.answers import KeyAnswer
+from gateway.api.conditional import require_match, tagged
+from gateway.api.forms import Form, Tags, Truth, read_form, read_query
+from gateway.api.listing import Paged, answer_list, page_of
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, key_shape, time_of
 from gateway.core.notation import Amount, Duration, Glob, Name
 
 MODELS_MAX = 100
+COLUMNS = tuple(KeyAnswer.__annotations__)
 
 
 class Budget(Form):
@@ -41,10 +45,23 @@ class NewKey(Form):
     service: StrictBool = False
 
 
-class Which(Form):
-    """Whose keys."""
+class Which(Paged):
+    """Which keys."""
 
     user: str | None = None
+    revoked: Truth | None = None
+    service: Truth | None = None
+
+
+class KeyChanges(Form):
+    """What is to be different; a field that is absent stays, null removes a name or an end."""
+
+    name: Name | None = None
+    models: Annotated[tuple[Glob, ...], Field(max_length=MODELS_MAX)] = ()
+    tags: Tags = ()
+    expires: str | None = None
+    """A length of time like `30d`, or a date."""
+    delivery: Literal["auto", "json", "bytes"] = "auto"
 
 
 class Rotation(Form):
@@ -58,10 +75,20 @@ async def keys(request: Request) -> Response:
     office = office_of(request)
     if request.method == "POST":
         return await _create(request)
-    user = read_query(request, Which).user
-    if user is not None:
-        office.user(user)
-    return json_response({"keys": [key_shape(key) for key in office.keyring.keys(user)]})
+    which = read_query(request, Which)
+    if which.user is not None:
+        office.user(which.user)
+    found = [
+        key
+        for key in office.keyring.keys(which.user)
+        if which.revoked in (None, key.revoked_at is not None)
+        and which.service in (None, key.is_service)
+    ]
+    page, following = page_of(found, lambda key: key.id, which)
+    rows = [key_shape(key) for key in page]
+    return answer_list(
+        request, which, "keys", rows, columns=COLUMNS, following=following, cursor="after"
+    )
 
 
 async def _create(request: Request) -> Response:
@@ -82,8 +109,15 @@ async def _create(request: Request) -> Response:
 
 
 async def key(request: Request) -> Response:
-    """One key's settings."""
-    return json_response(key_shape(office_of(request).key(request.path_params["id"])))
+    """One key's settings; PATCH changes them, but neither whose it is nor its budget."""
+    office, key_id = office_of(request), request.path_params["id"]
+    if request.method != "PATCH":
+        return tagged(key_shape(office.key(key_id)))
+    changes = (await read_form(request, KeyChanges)).model_dump(exclude_unset=True)
+    async with office.changing:
+        require_match(request, key_shape(office.key(key_id)))
+        changed = await verbs.change_key(office, actor_of(request), key_id, changes)
+    return tagged(key_shape(changed))
 
 
 async def revoke(request: Request) -> Response:

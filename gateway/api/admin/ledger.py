@@ -10,19 +10,23 @@ from starlette.responses import Response
 
 from gateway.administer import spending
 from gateway.api.admin.guard import office_of
-from gateway.api.forms import Form, Moment, PageSize, read_query, whole
+from gateway.api.answers import EntryAnswer
+from gateway.api.forms import Moment, PageSize, read_query, whole
+from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import entry_shape, spend_shape
 
+COLUMNS = tuple(EntryAnswer.__annotations__)
 
-class EntriesPage(Form):
+
+class EntriesPage(Listing):
     """Which entries."""
 
     after: Annotated[int, Field(ge=0), BeforeValidator(whole)] = 0
     limit: PageSize = 1_000
 
 
-class SpendingQuestion(Form):
+class SpendingQuestion(Listing):
     """Of what, and when: `since` is in, `until` is out."""
 
     by: Literal["user", "team", "key", "model", "tag", "day"] = "user"
@@ -52,11 +56,15 @@ async def entries(request: Request) -> Response:
         if len(shapes) == page.limit:
             break
     following = shapes[-1]["id"] if len(shapes) == page.limit else None
-    return json_response({"entries": shapes, "next": following})
+    return answer_list(
+        request, page, "entries", shapes, columns=COLUMNS, following=following, cursor="after"
+    )
 
 
 async def usage(request: Request) -> Response:
     """Who spent what; of all time where nothing else is asked."""
     asked = read_query(request, SpendingQuestion)
     rows = await office_of(request).ledger.spend(asked.by, asked.since, asked.until)
-    return json_response({"usage": [spend_shape(row, asked.by) for row in rows]})
+    shapes = [spend_shape(row, asked.by) for row in rows]
+    columns = (asked.by, "settled_usd", "reserved_usd", "in_doubt_usd", "jobs")
+    return answer_list(request, asked, "usage", shapes, columns=columns)

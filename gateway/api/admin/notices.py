@@ -10,14 +10,18 @@ from starlette.responses import Response
 
 from gateway.administer import notices as verbs
 from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.answers import DeliveryAnswer
 from gateway.api.forms import Form, PageSize, read_form, read_query, whole
+from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, time_of
 from gateway.core.notices import Attempt, Delivery, Telling
 from gateway.moments import rfc3339
 
+COLUMNS = tuple(DeliveryAnswer.__annotations__)
 
-class Which(Form):
+
+class Which(Listing):
     """Which deliveries, and from where on."""
 
     event: str | None = None
@@ -44,7 +48,8 @@ async def notices(request: Request) -> Response:
         limit=which.limit,
     )
     following = found[-1].number if len(found) == which.limit else None
-    return json_response({"notices": [_shape(each) for each in found], "next": following})
+    rows = [_shape(each) for each in found]
+    return answer_list(request, which, "notices", rows, columns=COLUMNS, following=following)
 
 
 async def notice(request: Request) -> Response:
@@ -69,7 +74,7 @@ async def send_test(request: Request) -> Response:
     return json_response(_whole(told), 201)
 
 
-def _shape(delivery: Delivery) -> Shape:
+def _shape(delivery: Delivery) -> DeliveryAnswer:
     notice = delivery.notice
     return {
         "number": delivery.number,

@@ -30,7 +30,7 @@ DOORS: dict[str, Route] = {
     "admin_teams": Route(f"{PREFIX}/teams", teams.teams),
     "admin_team": Route(f"{PREFIX}/teams/{{name}}", teams.team),
     "admin_keys": Route(f"{PREFIX}/keys", keys.keys, methods=["GET", "POST"]),
-    "admin_key": Route(f"{PREFIX}/keys/{{id}}", keys.key),
+    "admin_key": Route(f"{PREFIX}/keys/{{id}}", keys.key, methods=["GET", "PATCH"]),
     "admin_key_revoke": Route(f"{PREFIX}/keys/{{id}}/revoke", keys.revoke, methods=["POST"]),
     "admin_key_rotate": Route(f"{PREFIX}/keys/{{id}}/rotate", keys.rotate, methods=["POST"]),
     "admin_grants": Route(f"{PREFIX}/grants", grants.grants, methods=["GET", "POST"]),

@@ -11,12 +11,17 @@ from starlette.responses import Response
 
 from gateway.administer import people, rules
 from gateway.api.admin.guard import actor_of, office_of
-from gateway.api.forms import Form, read_form
+from gateway.api.answers import UserAnswer
+from gateway.api.conditional import require_match, tagged
+from gateway.api.forms import Form, Truth, read_form, read_query
+from gateway.api.listing import Paged, answer_list, page_of
 from gateway.api.respond import json_response
 from gateway.api.shapes import key_shape, standing_shape, user_shape
 from gateway.core.notation import Name
 
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+
+COLUMNS = tuple(UserAnswer.__annotations__)
 
 
 def _email(value: str) -> str:
@@ -46,11 +51,20 @@ class UserChanges(Form):
     disabled: StrictBool | None = None
 
 
+class Which(Paged):
+    """Which users."""
+
+    team: str | None = None
+    policy: str | None = None
+    """A policy of their own; those who have their team's have none."""
+    disabled: Truth | None = None
+
+
 async def users(request: Request) -> Response:
     """All users, or a new one."""
     office = office_of(request)
     if request.method != "POST":
-        return json_response({"users": [user_shape(user) for user in office.keyring.users()]})
+        return _listed(request, read_query(request, Which))
     form = await read_form(request, NewUser)
     user = await people.add_user(
         office,
@@ -63,21 +77,47 @@ async def users(request: Request) -> Response:
     return json_response(user_shape(user), 201)
 
 
+def _listed(request: Request, which: Which) -> Response:
+    office = office_of(request)
+    office.require_team(which.team)
+    found = [
+        user
+        for user in office.keyring.users()
+        if which.team in (None, user.team)
+        and which.policy in (None, user.policy)
+        and which.disabled in (None, user.disabled_at is not None)
+    ]
+    page, following = page_of(found, lambda user: user.name, which)
+    rows = [user_shape(user) for user in page]
+    return answer_list(
+        request, which, "users", rows, columns=COLUMNS, following=following, cursor="after"
+    )
+
+
 async def user(request: Request) -> Response:
     """One user with their keys; PATCH moves, disables and enables."""
+    office = office_of(request)
+    if request.method == "PATCH":
+        form = await read_form(request, UserChanges)
+        async with office.changing:
+            return await _changed(request, form)
+    found = office.user(request.path_params["name"])
+    keys = [key_shape(key) for key in office.keyring.keys(found.name)]
+    return tagged({**user_shape(found), "keys": keys}, of=user_shape(found))
+
+
+async def _changed(request: Request, form: UserChanges) -> Response:
     office, actor = office_of(request), actor_of(request)
     found = office.user(request.path_params["name"])
-    if request.method == "PATCH":
-        changes = (await read_form(request, UserChanges)).model_dump(exclude_unset=True)
-        disabled = changes.pop("disabled", None)
-        if changes:
-            found = await people.change_user(office, actor, found.name, changes)
-        if disabled is not None:
-            act = people.disable_user if disabled else people.enable_user
-            found = await act(office, actor, found.name)
-        return json_response(user_shape(found))
-    keys = [key_shape(key) for key in office.keyring.keys(found.name)]
-    return json_response({**user_shape(found), "keys": keys})
+    require_match(request, user_shape(found))
+    changes = form.model_dump(exclude_unset=True)
+    disabled = changes.pop("disabled", None)
+    if changes:
+        found = await people.change_user(office, actor, found.name, changes)
+    if disabled is not None:
+        act = people.disable_user if disabled else people.enable_user
+        found = await act(office, actor, found.name)
+    return tagged(user_shape(found))
 
 
 async def user_policy(request: Request) -> Response:

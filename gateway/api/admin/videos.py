@@ -12,9 +12,11 @@ from gateway.administer import Office
 from gateway.administer import videos as verbs
 from gateway.administer.videos import Choice
 from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.answers import VideoAnswer
 from gateway.api.forms import Form, PageSize, read_form, read_query
+from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
-from gateway.api.shapes import Shape, time_of
+from gateway.api.shapes import time_of
 from gateway.core.errors import InvalidRequest, Issue
 from gateway.core.eviction import auto_quota
 from gateway.core.job import State
@@ -23,9 +25,10 @@ from gateway.core.retention import KeepRules, Kept, expiring_before, purge_at
 from gateway.records import Job
 
 IDS_MAX = 1_000
+COLUMNS = tuple(VideoAnswer.__annotations__)
 
 
-class Which(Form):
+class Which(Listing):
     """Whose videos, and from where on."""
 
     user: str | None = None
@@ -53,7 +56,8 @@ async def videos(request: Request) -> Response:
     )
     rules = office.rulebook.videos.keep_rules
     following = found[-1].id if len(found) == which.limit else None
-    return json_response({"videos": [_shape(job, rules) for job in found], "next": following})
+    rows = [_shape(job, rules) for job in found]
+    return answer_list(request, which, "videos", rows, columns=COLUMNS, following=following)
 
 
 async def totals(request: Request) -> Response:
@@ -114,7 +118,7 @@ def _choice(office: Office, form: Purge) -> Choice:
     return Choice(form.ids, form.user, before)
 
 
-def _shape(job: Job, rules: KeepRules) -> Shape:
+def _shape(job: Job, rules: KeepRules) -> VideoAnswer:
     assert job.stored_at is not None, "a stored job knows since when"
     kept = Kept(job.stored_at, job.delivered_at, job.completed_at, job.delete_wanted)
     return {

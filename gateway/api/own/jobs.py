@@ -8,8 +8,10 @@ from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.api.answers import JobAnswer
 from gateway.api.authenticate import caller_of
 from gateway.api.forms import Form, PageSize, read_form, read_query
+from gateway.api.listing import Listing, answer_list
 from gateway.api.own_jobs import own_job
 from gateway.api.respond import json_response
 from gateway.api.services import LINK_MS, services_of
@@ -17,8 +19,10 @@ from gateway.api.shapes import job_shape, time_of
 from gateway.core.job import State
 from gateway.core.notation import Duration
 
+COLUMNS = tuple(JobAnswer.__annotations__)
 
-class JobsPage(Form):
+
+class JobsPage(Listing):
     """Which jobs, and from where on."""
 
     state: State | None = None
@@ -46,7 +50,8 @@ async def jobs(request: Request) -> Response:
         limit=page.limit,
     )
     following = found[-1].id if len(found) == page.limit else None
-    return json_response({"jobs": [job_shape(job) for job in found], "next": following})
+    rows = [job_shape(job) for job in found]
+    return answer_list(request, page, "jobs", rows, columns=COLUMNS, following=following)
 
 
 async def job(request: Request) -> Response:

@@ -73,7 +73,7 @@ def budgets(standings: list[Standing]) -> list[Shape]:
     least = least_left([s for s in standings if not s.limit.only_observed], ZERO)
     shapes = []
     for standing in standings:
-        shape = standing_shape(standing)
+        shape: Shape = {**standing_shape(standing)}
         if standing.limit.scope in SHARED:
             shape = {name: shape[name] for name in ("scope", "name", "window")}
         is_limiting = standing.left == least and not standing.limit.only_observed
