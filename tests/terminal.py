@@ -16,6 +16,7 @@ from typing import Self
 
 LINES = 50
 ANSWER_SECONDS_MAX = 30.0
+LOOK_SECONDS = 0.1
 
 
 class Terminal:
@@ -25,18 +26,19 @@ class Terminal:
         self, words: Sequence[str], environment: Mapping[str, str], cwd: Path, columns: int = 160
     ) -> None:
         self.shown = ""
-        self._descriptor, inner = pty.openpty()
-        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
+        # The inner end stays open here too: what was shown last is lost where nobody has it.
+        self._descriptor, self._inner = pty.openpty()
+        size = struct.pack("HHHH", LINES, columns, 0, 0)
+        fcntl.ioctl(self._inner, termios.TIOCSWINSZ, size)
         self._process = subprocess.Popen(
             list(words),
             env={"TERM": "xterm-256color", **environment},
             cwd=cwd,
-            stdin=inner,
-            stdout=inner,
-            stderr=inner,
+            stdin=self._inner,
+            stdout=self._inner,
+            stderr=self._inner,
             start_new_session=True,
         )
-        os.close(inner)
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +46,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.wait()
+        os.close(self._inner)
         os.close(self._descriptor)
 
     def until(self, mark: str) -> str:
@@ -66,10 +69,13 @@ class Terminal:
 
     def _read(self, deadline: float) -> bool:
         """Take what is shown next; whether there was anything before the end or the deadline."""
-        ready, _, _ = select.select([self._descriptor], [], [], deadline - time.monotonic())
-        try:
-            part = os.read(self._descriptor, 65_536) if ready else b""
-        except OSError:  # Linux's way of saying that nobody is at the other end any more
-            part = b""
-        self.shown += part.decode("utf-8", "replace").replace("\r\n", "\n")
-        return bool(part)
+        while time.monotonic() < deadline:
+            has_ended = self._process.poll() is not None
+            ready, _, _ = select.select([self._descriptor], [], [], LOOK_SECONDS)
+            if ready:
+                part = os.read(self._descriptor, 65_536)
+                self.shown += part.decode("utf-8", "replace").replace("\r\n", "\n")
+                return True
+            if has_ended:
+                break
+        return False

@@ -15,6 +15,7 @@ import typer
 import yaml
 
 from docs.print_diagrams import with_diagrams
+from docs.print_screens import SCREENS
 from gateway.api.respond import TABLE
 from gateway.api.routes import DOORS
 from gateway.cli.adoption import COLUMNS
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
 DEPENDENCIES_MAX = 16
+PICTURE_CHARACTERS_MAX = 60_000
 POLICY_SECTIONS = {"version", "organization", "teams", "policies"}
 COMMAND = re.compile(r"venice-gateway ((?:[a-z]|[^\S\n])(?:[^\n`#|)]|\\\n)*)")
 
@@ -74,6 +76,23 @@ def test_every_door_is_documented_with_its_methods_and_every_documented_one_exis
     told = {(method, path) for *methods, path in documented for method in methods}
     told |= {("HEAD", path) for method, path in told if method == "GET"}
     assert told == there
+
+
+def test_every_picture_is_of_a_command_that_exists_small_and_on_a_page() -> None:
+    known = set(commands())
+    for words in SCREENS.values():
+        assert " ".join(words[:2]) in known or words[0] in known, words
+    pictures = sorted((DOCS / "images").iterdir())
+    assert [picture.name for picture in pictures] == sorted(f"{name}.svg" for name in SCREENS)
+    shown = {
+        name for page in PAGES for name in re.findall(r"images/([\w-]+\.svg)", page.read_text())
+    }
+    assert shown == {picture.name for picture in pictures}
+    for picture in pictures:
+        text = picture.read_text("utf-8")
+        assert len(text) < PICTURE_CHARACTERS_MAX
+        assert "venice-gateway&#160;" in text
+        assert re.findall(r"url\((?!#)|@import|vgw_\w{10}_|vga_", text) == []
 
 
 def test_every_error_is_documented_with_its_status_and_every_documented_one_exists() -> None:

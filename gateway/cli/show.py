@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TextIO
@@ -21,6 +22,7 @@ STATES = {
     **dict.fromkeys(("failed_billed", "failed_refunded", "lost", "problem", "no"), "red"),
     **dict.fromkeys(("released", "refused", "purged", "evicted"), "dim"),
 }
+MILLISECONDS = re.compile(r"(?<=T\d\d:\d\d:\d\d)\.\d{3}Z$")
 ENDED = {"revoked_at": "red", "disabled_at": "red"}
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
 Row = Mapping[str, Any]
@@ -81,12 +83,17 @@ def _drawn(cells: Sequence[Sequence[str]], columns: Sequence[str]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        is_amount = column.endswith("_usd") or column in ("usd", "jobs", "bytes")
+        is_amount = column.endswith(("_usd", "_percent")) or column in ("usd", "jobs", "bytes")
         table.add_column(column, justify="right" if is_amount else "left", overflow="fold")
     for line in cells:
         named = zip(columns, line, strict=True)
-        table.add_row(*(Text(text, _style(column, text)) for column, text in named))
+        table.add_row(*(Text(_brief(text), _style(column, text)) for column, text in named))
     Console().print(table)
+
+
+def _brief(text: str) -> str:
+    """A time without its milliseconds; everything else as it is."""
+    return MILLISECONDS.sub("Z", text)
 
 
 def _style(column: str, text: str) -> str:

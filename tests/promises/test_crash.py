@@ -75,7 +75,7 @@ async def test_a_kill_at_any_moment_loses_nothing_that_was_acknowledged(
     ("gateways", "longest"),
     [
         ([1, 1], [0.3, 2.5]),
-        pytest.param([4] * 25, [8.0, *[None] * 24], marks=pytest.mark.torture),
+        pytest.param([2] * 50, [8.0, *[None] * 49], marks=pytest.mark.torture),
     ],
     ids=["two stops", "a hundred stops"],
 )
