@@ -84,6 +84,8 @@ TRACKER_ROUND = 0.1
 REAPER_ROUND = 1.0
 MENDER_ROUND = 1.0
 NOTIFIER_ROUND = 1.0
+DATABASE_FREE_BYTES = 64 * 2**20
+"""Left free on the ledger's disk, or `free_disk` if that is less: a job takes some kilobytes."""
 EVICTOR_ROUND = 2.0
 SCRUBBER_ROUND = 1.0
 FOREWARNER_ROUND = 60.0
@@ -229,7 +231,7 @@ class Gateway:
             clock,
             metrics,
             ledger,
-            lambda: self._store.free_bytes() > self._rulebook.videos.free_disk,
+            self._has_room,
         )
         self._quotes = QuoteBook(self._venice, clock, metrics, lambda: self._rulebook.quotes)
         self._allowances = Allowances(clock, lambda: self._rulebook)
@@ -325,6 +327,13 @@ class Gateway:
     def _doubts_since(self) -> Iterator[int]:
         jobs = (job for job in self._book.open_jobs() if job.state is State.IN_DOUBT)
         return (job.sent_at or job.created_at for job in jobs)
+
+    def _has_room(self) -> bool:
+        """Whether there is room for what one more order brings, on both disks."""
+        wanted = self._rulebook.videos.free_disk
+        if self._store.free_bytes() <= wanted:
+            return False
+        return self._database_room() > min(wanted, DATABASE_FREE_BYTES)
 
     def _database_room(self) -> int:
         return shutil.disk_usage(self.settings.database_path.parent).free

@@ -35,15 +35,26 @@ def _is_video(more: dict[str, Any], prompt: str, **rest: Any) -> dict[str, Any]:
     return {"endpoint": "retrieve", "match": match, "action": more, **rest}
 
 
+@pytest.mark.parametrize("times", [1, pytest.param(50, marks=pytest.mark.torture)])
 async def test_no_corrupted_body_is_ever_stored_or_served(
-    gateway: GatewayProcess, simulator: SimulatorProcess
+    gateway: GatewayProcess, simulator: SimulatorProcess, times: int
 ) -> None:
     """R15: every way of corrupting a body: none stored, three tries at most, said plainly."""
-    kinds = {name: {"corrupt": name} for name in CORRUPTIONS} | CUTS
+    for turn in range(times):
+        await _corrupted_in_each_way(gateway, simulator, turn)
+    assert_books_balance(gateway)
+
+
+async def _corrupted_in_each_way(
+    gateway: GatewayProcess, simulator: SimulatorProcess, turn: int
+) -> None:
+    ways = {name: {"corrupt": name} for name in CORRUPTIONS} | CUTS
+    kinds = {f"{name} {turn}": action for name, action in ways.items()}
     rules = [_is_video(action, f"bad {name}") for name, action in kinds.items()]
-    simulator.faults([*rules, _is_video({"corrupt": "truncated"}, "bad once", times=1)])
+    once = f"bad once {turn}"
+    simulator.faults([*rules, _is_video({"corrupt": "truncated"}, once, times=1)])
     async with Client(gateway) as client:
-        bad_once = await client.buy("bad once")
+        bad_once = await client.buy(once)
         bought = {name: await client.buy(f"bad {name}") for name in kinds}
         answers = await asyncio.gather(*(client.finished(q, 60) for q in bought.values()))
         for (name, queue_id), answer in zip(bought.items(), answers, strict=True):
@@ -61,7 +72,6 @@ async def test_no_corrupted_body_is_ever_stored_or_served(
     assert max(fired) <= TRIES_MAX
     held = {path.stem for path in _files(gateway)}
     assert not held & {name_of(job_of(gateway, q).id) for q in bought.values()}
-    assert_books_balance(gateway)
 
 
 @pytest.mark.parametrize("kills", [3, pytest.param(100, marks=pytest.mark.torture)])
