@@ -21,7 +21,7 @@ else
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 endif
 
-.PHONY: help install dev serve test lint format bench torture mutants dashboards lock clean
+.PHONY: help install dev serve test lint format bench torture mutants dashboards pictures lock clean
 
 help:
 	@echo 'make serve    install and start the gateway (with the simulator if there is no Venice key)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make bench    measure                            make torture  long runs with crashes'
 	@echo 'make mutants  break the code on purpose          make format   rewrite to the style'
 	@echo 'make dashboards  write the JSON of Grafana from its Python'
+	@echo 'make pictures    draw what dashboards show of a demonstration'
 	@echo 'make lock     renew the locked requirements      make clean    remove what was made here'
 
 $(BIN)/python:
@@ -99,6 +100,10 @@ mutants: dev
 dashboards: dev
 	$(BIN)/python -m grafana.build
 
+# What the dashboards show of a demonstration, for the documentation; needs Prometheus and Chromium.
+pictures: dashboards
+	$(BIN)/python -m tests.monitoring $(ARGS)
+
 # One resolution for CPython 3.11 to 3.14 on every platform, with hashes and without addresses: the
 # only index used is the public one, whatever this machine is configured to.
 LOCK := uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes \
@@ -108,7 +113,9 @@ CLIENTS := tests/dropin/locks
 lock:
 	@command -v uv >/dev/null || { echo 'make lock needs uv.' >&2; exit 1; }
 	$(LOCK) pyproject.toml --group build -o requirements.txt
-	$(LOCK) pyproject.toml --group build --group dev -c requirements.txt -o requirements-dev.txt
+	$(LOCK) pyproject.toml --group build --extra otel -c requirements.txt -o requirements-otel.txt
+	$(LOCK) pyproject.toml --group build --group dev --extra otel -c requirements.txt \
+	  -c requirements-otel.txt -o requirements-dev.txt
 	for client in $(CLIENTS)/*/requirements.in; do \
 	  $(LOCK) $$client -o $${client%.in}.txt || exit 1; done
 	for client in $(CLIENTS)/*/package.json; do (cd $${client%/*} && npm install --silent \

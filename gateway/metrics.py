@@ -22,6 +22,8 @@ from gateway.core.money import Money
 from gateway.core.retry import Endpoint, Outcome
 
 PREFIX = "venice_gateway_"
+REFUNDED = "credits_refunded"
+"""Why Venice gives money back: the only reason there is."""
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _LOOKS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
@@ -214,8 +216,20 @@ class Metrics:
             "spending_stopped", "1 while no new order is taken because the ledger is in question."
         )
         self.build_info = gauge("build_info", "Always 1; the labels say what runs.", "version")
+        self._begin_at_nothing()
         # Memory, processor time, open files and the moment of the start, where /proc tells them.
         ProcessCollector(namespace=PREFIX.removesuffix("_"), registry=self.registry)
+
+    def _begin_at_nothing(self) -> None:
+        """Have rare series from the start: a rate needs a value before the first event."""
+        self.refunds.labels(REFUNDED)
+        for direction in ("up", "down"):
+            self.quote_drifts.labels(direction)
+        for finder in ("reader", "scrub"):
+            self.video_damage.labels(finder)
+        for endpoint in Endpoint:
+            for outcome in (Outcome.RATE_LIMITED, Outcome.BLOCKED):
+                self.upstream_requests.labels(endpoint, outcome)
 
     def _measure_questions(self) -> None:
         """What asking Venice about videos takes."""

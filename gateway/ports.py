@@ -13,9 +13,10 @@ from collections.abc import (
     Collection,
     Iterable,
     Mapping,
+    MutableMapping,
     Sequence,
 )
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -514,3 +515,28 @@ class Upstream(Protocol):
 
     async def get(self, endpoint: Endpoint, deadline: float) -> Reply:
         """Ask a free question: models, balance, rate limits."""
+
+
+class Span(Protocol):
+    """One stretch of work in a trace."""
+
+    def note(self, name: str, value: str | int) -> None:
+        """Record a fact; never a secret, a prompt, or a path as it was asked for."""
+
+    def rename(self, name: str) -> None:
+        """Call it by what it turned out to be."""
+
+    def fail(self, why: str) -> None:
+        """It did not do what it was for."""
+
+
+class Traces(Protocol):
+    """Where the time of a request goes, told to whoever collects traces."""
+
+    def door(self, headers: Mapping[str, str]) -> AbstractContextManager[Span]:
+        """A request has come in; a client's own trace in `headers` goes on in ours."""
+
+    def attempt(
+        self, endpoint: Endpoint, headers: MutableMapping[str, str] | None
+    ) -> AbstractContextManager[Span]:
+        """A call goes out; the trace goes with it in `headers`, or stays here where it is None."""

@@ -87,6 +87,10 @@ class Settings(BaseModel):
     ] = 64 * 2**20
     metrics_port: Annotated[Port | None, Field(alias="VGW_METRICS_PORT")] = None
     """None: `/metrics` is on the main port."""
+    access_log: Annotated[
+        Literal["all", "quiet", "off"], BeforeValidator(_lower), Field(alias="VGW_ACCESS_LOG")
+    ] = "quiet"
+    """`quiet`: a line for every request but polls that went well."""
     log_format: Annotated[
         Literal["console", "json"] | None, BeforeValidator(_lower), Field(alias="VGW_LOG_FORMAT")
     ] = None
@@ -236,8 +240,12 @@ def _add_derived(values: dict[str, Any], cwd: Path, *, serves: bool) -> None:
     for name, default in (("VGW_DATA_DIR", "data"), ("VGW_POLICIES", "policies")):
         values[name] = cwd / _read(name, read_folder, values.get(name, default))
     data_dir = values["VGW_DATA_DIR"]
-    database = values.setdefault("VGW_DATABASE_URL", f"sqlite:///{data_dir}/gateway.db")
-    values["database_path"] = cwd / _read("VGW_DATABASE_URL", database_path, database)
+    # Its own default needs no reading: a folder may have a name that no address can.
+    values["database_path"] = data_dir / "gateway.db"
+    if "VGW_DATABASE_URL" in values:
+        given = _read("VGW_DATABASE_URL", database_path, values["VGW_DATABASE_URL"])
+        values["database_path"] = cwd / given
+    values.setdefault("VGW_DATABASE_URL", f"sqlite:///{data_dir}/gateway.db")
     store = values.setdefault("VGW_VIDEO_STORE", f"file://{data_dir}/videos")
     values["video_dir"] = cwd / _read("VGW_VIDEO_STORE", video_path, store)
     host = _read("VGW_HOST", read_host, values.get("VGW_HOST", "127.0.0.1"))

@@ -12,7 +12,7 @@ from gateway.core.answers import Lesson, Watched, learn_from_status
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.retry import FAILED_OUTCOMES
 from gateway.deliver import Deliveries, Tried
-from gateway.metrics import Metrics, dollars
+from gateway.metrics import REFUNDED, Metrics, dollars
 from gateway.ports import Clock, Ledger, NoPlace, Reply, Upstream, VideoReply
 from gateway.records import Job
 
@@ -145,7 +145,7 @@ class Tracking:
         )
         _log.info("job.moved", job=job.id, state=moved.state, reason=lesson.reason)
         if lesson.event is Event.FAIL_REFUNDED:
-            self._metrics.refunds.labels("credits_refunded").inc(dollars(paid))
+            self._metrics.refunds.labels(REFUNDED).inc(dollars(paid))
         return moved
 
     async def recover(self) -> None:

@@ -24,6 +24,7 @@ from gateway.cli.snippets import SNIPPETS
 from gateway.metrics import PREFIX, Metrics
 from gateway.policies import load_rules
 from gateway.settings import VARIABLES, load_settings
+from tests.monitoring.asked import unseen
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -31,6 +32,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"
 DEPENDENCIES_MAX = 16
 PICTURE_CHARACTERS_MAX = 60_000
 POLICY_SECTIONS = {"version", "organization", "teams", "policies"}
+UNSEEN = {f"{PREFIX}process_virtual_memory_bytes", f"{PREFIX}process_max_fds"}
+"""Metrics that need no panel: nobody ever looks for these two, which come with their neighbours."""
 COMMAND = re.compile(r"venice-gateway ((?:[a-z]|[^\S\n])(?:[^\n`#|)]|\\\n)*)")
 
 
@@ -121,6 +124,11 @@ def families() -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
         known = labels.get(family.name) or tuple(dict.fromkeys(own))
         suffix = "_total" if family.type == "counter" else ""
         yield family.name.removeprefix(PREFIX) + suffix, (family.type, known)
+
+
+def test_every_metric_is_asked_for_by_a_dashboard_or_an_alert() -> None:
+    """What is worth measuring is worth seeing: give it a panel in `grafana/pages/`."""
+    assert unseen() <= UNSEEN
 
 
 def test_every_command_is_documented_and_every_documented_one_exists() -> None:

@@ -11,7 +11,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 from starlette.exceptions import HTTPException
@@ -36,6 +36,9 @@ _SLASHES = re.compile("/{2,}")
 _log = structlog.get_logger("gateway.access")
 
 
+AccessLog = Literal["all", "quiet", "off"]
+
+
 class Edge:
     """The outermost application."""
 
@@ -46,7 +49,7 @@ class Edge:
         doors: Mapping[Any, str],
         visitors: Visitors,
         *,
-        access_log: bool,
+        access_log: AccessLog,
     ) -> None:
         self._app = app
         self._metrics = metrics
@@ -136,8 +139,9 @@ class Edge:
             self._timed.setdefault(door, self._metrics.request_seconds.labels(door))
         counted.inc()
         self._timed[door].observe(seconds)
-        # Polls are told apart by metrics: a line for each, or for each refused one, is a flood.
-        if self._access_log and (door != "retrieve" or status >= 500):
+        # A line for each poll, or for each refused one, is a flood: metrics tell of them.
+        is_flood = door == "retrieve" and status < 500
+        if self._access_log == "all" or (self._access_log == "quiet" and not is_flood):
             _log.info(
                 "request",
                 door=door,

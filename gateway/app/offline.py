@@ -80,7 +80,7 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
         )
         visitors = Visitors(clock)
         guarded = AdminGuard(WithApp(app), admin_keys, visitors)
-        yield Edge(guarded, metrics, {}, visitors, access_log=False)
+        yield Edge(guarded, metrics, {}, visitors, access_log="off")
     finally:
         await ledger.close()
 

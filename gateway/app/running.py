@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -24,6 +25,7 @@ from gateway.api.edge import Edge
 from gateway.api.routes import DOORS, OPEN_DOORS, in_order
 from gateway.api.services import Links as MediaLinks
 from gateway.api.services import Services
+from gateway.api.traced import Traced
 from gateway.app.notices import NoticeParts
 from gateway.app.offline import root_key
 from gateway.app.routed import WithApp
@@ -63,6 +65,7 @@ from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.video_records import SqliteVideoRecords
 from gateway.storage.videos_disk import DiskVideoStore
 from gateway.submit import Orders, Waits
+from gateway.traces import open_traces
 from gateway.track import Tracking
 from gateway.upstream.client import VeniceClient
 from gateway.upstream.downloads import Links
@@ -131,6 +134,9 @@ class Gateway:
     async def _start(self) -> None:
         self._metrics = Metrics()
         self._metrics.build_info.labels(gateway.__version__).set(1)
+        self._traces = open_traces(os.environ)
+        if self._traces is not None:
+            self._stack.push_async_callback(self._traces.close)
         self._rules = Rules(self.settings.policies, self._metrics)
         await self._open_storage()
         self._venice = await self._open_upstream()
@@ -181,6 +187,7 @@ class Gateway:
             self.api_key,
             billing_key=self.settings.venice_billing_key,
             previous_key=self.settings.venice_api_key_previous,
+            traces=self._traces,
         )
         self._stack.push_async_callback(client.close)
         limits = self._limits = KeyLimits(clock, lambda: rules.current.rulebook.venice)
@@ -461,7 +468,9 @@ class Gateway:
         # The edge answers every error itself, so Starlette's own handlers must not.
         visitors = Visitors(self.clock, self.settings.trusted_proxies)
         guarded = AdminGuard(WithApp(app), self._admin_keys, visitors)
-        return Edge(guarded, self._metrics, names, visitors, access_log=True)
+        access_log = self.settings.access_log
+        edge = Edge(guarded, self._metrics, names, visitors, access_log=access_log)
+        return edge if self._traces is None else Traced(edge, self._traces, names)
 
     def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
         tasks = [

@@ -21,7 +21,7 @@ from pydantic import SecretStr
 
 from gateway.core.json_text import encode
 from gateway.core.retry import Endpoint, Outcome
-from gateway.ports import Reply, VideoReply
+from gateway.ports import Reply, Traces, VideoReply
 from gateway.settings import fingerprint
 from gateway.upstream.answers import (
     IsVideo,
@@ -77,6 +77,10 @@ class Lane(StrEnum):
 _LANES = {Endpoint.QUEUE: Lane.ORDERS, Endpoint.RETRIEVE: Lane.LOOKS}
 
 
+_ENDPOINT = "gateway.endpoint"
+"""Under this name a request knows what it is for."""
+
+
 class _NoCookies(CookieJar):
     """Venice's cookies are nothing to us; one kept would tell it which calls belong together."""
 
@@ -108,6 +112,7 @@ class VeniceClient:
         limits: ClientLimits | None = None,
         tls: ssl.SSLContext | None = None,
         wall_clock: Callable[[], float] = time.time,
+        traces: Traces | None = None,
     ) -> None:
         """`billing_key` is for `/billing/` paths, `tls` by default trusts what `SSL_CERT_FILE`
         says, `wall_clock` gives Unix seconds."""
@@ -117,6 +122,7 @@ class VeniceClient:
         self._base_url = base_url.rstrip("/")
         self._limits = limits or ClientLimits()
         self._wall_clock = wall_clock
+        self._traces = traces
         self._tls = tls or httpx.create_ssl_context()
         self._clients: dict[tuple[str | None, Lane], httpx.AsyncClient] = {}
         self._proxy = egress_proxy(base_url)
@@ -249,6 +255,7 @@ class VeniceClient:
             timeout=self._timeouts(
                 self._limits.quiet_seconds if is_order else self._limits.answer_seconds
             ),
+            extensions={_ENDPOINT: endpoint},
         )
         return request, client
 
@@ -305,6 +312,23 @@ class VeniceClient:
                 await response.aclose()
 
     async def _status(
+        self, client: httpx.AsyncClient, request: httpx.Request, due: float
+    ) -> httpx.Response | Reply:
+        """The answer's head, its body still to be read; told to the traces, where there are any."""
+        if self._traces is None:
+            return await self._sent(client, request, due)
+        endpoint = request.extensions.get(_ENDPOINT, Endpoint.DOWNLOAD)
+        # A link leads to somebody else's host, who is told nothing.
+        carrier = None if endpoint is Endpoint.DOWNLOAD else request.headers
+        with self._traces.attempt(endpoint, carrier) as span:
+            answer = await self._sent(client, request, due)
+            if isinstance(answer, Reply):
+                span.fail(answer.outcome)
+            else:
+                span.note("http.response.status_code", answer.status_code)
+            return answer
+
+    async def _sent(
         self, client: httpx.AsyncClient, request: httpx.Request, due: float
     ) -> httpx.Response | Reply:
         progress = _Progress()

@@ -42,7 +42,7 @@ NOW = Row(
             steps=[Step("orange", 0.01), Step("red", 0.05)],
         ),
         Panel(
-            "Spending",
+            "Spending stopped",
             "Has the gateway stopped taking orders?",
             "stat",
             "on",
@@ -52,7 +52,7 @@ NOW = Row(
             steps=[Step("red", 1)],
         ),
         Panel(
-            "Policies",
+            "Policies refused",
             "Are the files on disk those in force?",
             "stat",
             "on",

@@ -25,12 +25,12 @@ NOW = Row(
     "Now",
     [
         Panel(
-            "Key",
+            "Key blocked",
             "Does Venice refuse every call of the key just now?",
             "stat",
             "on",
             [Query(metric("key_blocked"), "blocked")],
-            width=6,
+            width=5,
             height=4,
             steps=[Step("red", 1)],
         ),
@@ -40,7 +40,7 @@ NOW = Row(
             "stat",
             "count",
             [Query(metric("failure_budget_remaining"))],
-            width=6,
+            width=5,
             height=4,
         ),
         Panel(
@@ -49,7 +49,7 @@ NOW = Row(
             "stat",
             "count",
             [Query(f"sum by (instance) ({metric('gate_waiting')})")],
-            width=6,
+            width=5,
             height=4,
             steps=[Step("orange", 20)],
         ),
@@ -64,9 +64,19 @@ NOW = Row(
                     f"{metric('ready_to_stored_seconds_count')}[{RANGE}])), 1)"
                 )
             ],
-            width=6,
+            width=5,
             height=4,
             steps=[Step("orange", 6), Step("red", 12)],
+        ),
+        Panel(
+            "Closed models",
+            "For how many models does Venice not take the key just now?",
+            "stat",
+            "count",
+            [Query(f"count({metric('model_closed')}) or vector(0)")],
+            width=4,
+            height=4,
+            steps=[Step("orange", 1)],
         ),
     ],
 )
@@ -148,7 +158,7 @@ VENICE = Row(
             "per second",
             [
                 Query(
-                    f"sum by (endpoint, outcome) ({NOT_OK})",
+                    f"sum by (endpoint, outcome) ({NOT_OK}) > 0",
                     "{{endpoint}}: {{outcome}}",
                 )
             ],
@@ -160,7 +170,7 @@ VENICE = Row(
             "count",
             [
                 Query(
-                    f"sum by (outcome) (increase({TOO_MANY}[{RATE}])) or vector(0)",
+                    f"sum by (outcome) (increase({TOO_MANY}[{RATE}]))",
                     "{{outcome}}",
                 )
             ],

@@ -191,7 +191,7 @@ BUDGETS = Row(
                     "{{name}}, {{window}}",
                 )
             ],
-            width=12,
+            width=8,
         ),
         Panel(
             "Until the window ends",
@@ -204,7 +204,19 @@ BUDGETS = Row(
                     "{{name}}, {{window}}",
                 )
             ],
-            width=12,
+            width=8,
+        ),
+        Panel(
+            "Prices that changed",
+            "How often did Venice change a price by more than the policy lets pass in silence?",
+            "bars",
+            "count",
+            [
+                Query(
+                    f"sum by (direction) (increase({metric('quote_drifts_total')}[{RATE}]))",
+                    "{{direction}}",
+                )
+            ],
         ),
     ],
 )

@@ -137,8 +137,36 @@ KEEPING = Row(
             [
                 Query(metric("disk_free_bytes"), "free, {{place}}"),
                 Query(metric("disk_free_wanted_bytes"), "no order below"),
-                Query(metric("video_store_bytes"), "videos"),
             ],
+        ),
+        Panel(
+            "Within bounds",
+            "How much may videos take, and how much do they?",
+            "lines",
+            "bytes",
+            [
+                Query(metric("video_quota_bytes"), "may take"),
+                Query(metric("video_store_bytes"), "take"),
+            ],
+        ),
+        Panel(
+            "Damaged",
+            "Were stored videos found missing or altered, and by whom?",
+            "bars",
+            "count",
+            [
+                Query(
+                    f"sum by (found_by) (increase({metric('video_damage_total')}[{RATE}]))",
+                    "{{found_by}}",
+                )
+            ],
+        ),
+        Panel(
+            "About to expire",
+            "How many videos that nobody has yet will be purged within 48 hours?",
+            "lines",
+            "count",
+            [Query(metric("videos_expiring"), "never fetched")],
         ),
     ],
 )

@@ -5,67 +5,27 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from gateway.metrics import PREFIX, Metrics
-from grafana.pages import ANNOTATIONS, FOLDER, PAGES
+from grafana.pages import FOLDER, PAGES
 from grafana.vocabulary import DASHBOARD_COLUMNS, Page
+from tests.monitoring.asked import (
+    ALERTS,
+    PROMETHEUS,
+    RECORDED,
+    SERIES,
+    expressions,
+    series_of_the_gateway,
+)
 
 ROOT = Path(__file__).parents[2]
-PROMETHEUS = ROOT / "grafana" / "prometheus"
 RULES = ("recording.yml", "alerts.yml")
 TESTS = ("tests.yml", "tests_of_days.yml")
 SEVERITIES = {"critical", "warning"}
-SERIES = re.compile(r"\b(venice_gateway[_:][a-z0-9_:]+)(?:\{([^}]*)\})?")
-SUFFIXES = {"histogram": ("_bucket", "_sum", "_count"), "counter": ("_total",), "gauge": ("",)}
-ALWAYS = {"instance", "job", "le"}
-
-
-def rules(name: str) -> list[dict[str, Any]]:
-    document = yaml.safe_load((PROMETHEUS / name).read_text("utf-8"))
-    return [rule for group in document["groups"] for rule in group["rules"]]
-
-
-ALERTS = rules("alerts.yml")
-RECORDED = {rule["record"]: rule["expr"] for rule in rules("recording.yml")}
-
-
-def expressions() -> Iterator[tuple[str, str]]:
-    """Every query there is, by where it is."""
-    for page in PAGES:
-        for panel in page.panels:
-            for query in panel.queries:
-                yield f"{page.title}: {panel.title}", query.expr
-        for variable in page.variables:
-            yield f"{page.title}: ${variable.name}", variable.values
-    for name, query in ANNOTATIONS.items():
-        yield f"annotation: {name}", query.expr
-    for rule in ALERTS:
-        yield f"alert: {rule['alert']}", rule["expr"]
-    for record, expr in RECORDED.items():
-        yield f"rule: {record}", expr
-
-
-def known() -> dict[str, set[str]]:
-    """Every series that the gateway gives, with its labels."""
-    metrics = Metrics()
-    labels = {
-        getattr(metric, "_name", ""): set(getattr(metric, "_labelnames", ()))
-        for metric in vars(metrics).values()
-    } | {f"{PREFIX}spend_usd": {"team", "model"}}
-    return {
-        family.name + suffix: labels.get(family.name, set()) | ALWAYS
-        for family in metrics.registry.collect()
-        for suffix in SUFFIXES[family.type]
-    }
-
-
-KNOWN = known()
+KNOWN = series_of_the_gateway()
 
 
 def labels_of(name: str) -> set[str]:
@@ -83,15 +43,6 @@ def test_every_query_asks_for_what_there_is() -> None:
         for name, matchers in found:
             asked = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", matchers))
             assert asked <= labels_of(name), f"{where} asks {name} for {asked - labels_of(name)}"
-
-
-def test_every_metric_but_a_few_is_on_a_dashboard() -> None:
-    """What is worth measuring is worth seeing."""
-    asked = {name for _, expr in expressions() for name, _ in SERIES.findall(expr)}
-    unseen = {name for name in KNOWN if not name.endswith(("_sum", "_count", "_bucket"))} - asked
-    histograms = {n.removesuffix("_bucket") for n in KNOWN if n.endswith("_bucket")}
-    unseen |= {n for n in histograms if not {n + "_bucket", n + "_count"} & asked}
-    assert unseen <= {f"{PREFIX}process_virtual_memory_bytes", f"{PREFIX}process_max_fds"}
 
 
 def test_what_is_committed_is_what_is_generated() -> None:
