@@ -32,7 +32,7 @@ class Terminal:
         fcntl.ioctl(self._inner, termios.TIOCSWINSZ, size)
         self._process = subprocess.Popen(
             list(words),
-            env={"TERM": "xterm-256color", **environment},
+            env={"TERM": "xterm-256color", **environment, "COLUMNS": str(columns)},
             cwd=cwd,
             stdin=self._inner,
             stdout=self._inner,
