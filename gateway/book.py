@@ -52,8 +52,7 @@ class JobBook:
             self._forget_oldest()
         if before is None or before.state is not job.state:
             for future in self._waiting.pop(job.id, ()):
-                if not future.done():
-                    future.set_result(None)
+                _wake(future)
         for listener in self._listeners:
             listener(job)
         return job
@@ -110,17 +109,29 @@ class JobBook:
         """The jobs that are not ended."""
         return (job for job_id, job in self._jobs.items() if job_id not in self._ended)
 
+    def wake_all(self) -> None:
+        """Have everybody who waits for a change look again: the gateway is about to stop."""
+        waiting, self._waiting = self._waiting, {}
+        for future in (future for futures in waiting.values() for future in futures):
+            _wake(future)
+
     async def changed(self, job_id: str, seconds: float) -> None:
-        """Return when the job's state changes, or after so many seconds."""
-        future = asyncio.get_running_loop().create_future()
+        """Return when the job's state changes, after so many seconds, or when all are woken."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
         waiting = self._waiting.setdefault(job_id, [])
         waiting.append(future)
+        alarm = loop.call_later(seconds, _wake, future)
         try:
-            await asyncio.wait_for(future, seconds)
-        except TimeoutError:
-            return
+            await future
         finally:
+            alarm.cancel()
             if future in waiting:
                 waiting.remove(future)
             if not waiting and self._waiting.get(job_id) is waiting:
                 del self._waiting[job_id]
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -8,7 +8,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.api import probes
 from gateway.api.admin import routes as admin
-from gateway.api.own import dry_run, jobs, me, media, usage, videos, webhook
+from gateway.api.own import dry_run, events, jobs, me, media, usage, videos, webhook
 from gateway.api.venice import balance, complete, models, queue, quote, rate_limits, retrieve
 
 VENICE_DOORS = {
@@ -28,6 +28,7 @@ OWN_DOORS = {
     "refusals": Route("/gateway/v1/refusals", usage.refusals, methods=["GET"]),
     "jobs": Route("/gateway/v1/jobs", jobs.jobs, methods=["GET"]),
     "job": Route("/gateway/v1/jobs/{id}", jobs.job, methods=["GET"]),
+    "job_events": Route("/gateway/v1/jobs/{id}/events", events.events, methods=["GET"]),
     "job_links": Route("/gateway/v1/jobs/{id}/links", jobs.links, methods=["POST"]),
     "dry_run": Route("/gateway/v1/dry-run", dry_run.dry_run, methods=["POST"]),
     "videos": Route("/gateway/v1/videos/{id}", videos.video, methods=["GET"]),

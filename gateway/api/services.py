@@ -14,6 +14,7 @@ from gateway.core.links import compose_token, read_token
 from gateway.core.policy import Rulebook
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
+from gateway.experience import Experience
 from gateway.gauges import Gauges
 from gateway.health import Health
 from gateway.keyring import AdminKeys, Keyring
@@ -25,6 +26,7 @@ from gateway.receivers import Receivers
 from gateway.records import Job
 from gateway.removal import Removal
 from gateway.spending import Spending
+from gateway.streams import Streams
 from gateway.submit import Orders
 
 LINK_MS = 30 * 86_400_000
@@ -73,6 +75,8 @@ class Services:
     spending: Spending
     receivers: Receivers
     links: Links
+    experience: Experience
+    streams: Streams
     metrics: Metrics
     health: Health
     gauges: Gauges

@@ -64,6 +64,7 @@ from gateway.storage.completions import SqliteCompletionTimes
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.video_records import SqliteVideoRecords
 from gateway.storage.videos_disk import DiskVideoStore
+from gateway.streams import Streams
 from gateway.submit import Orders, Waits
 from gateway.traces import open_traces
 from gateway.track import Tracking
@@ -307,6 +308,8 @@ class Gateway:
             allowances=self._allowances,
             spending=self._spending,
             receivers=self._notices.receivers,
+            experience=self._experience,
+            streams=Streams(self.clock),
             links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
             metrics=self._metrics,
             health=Health(self._spending, self._rules, orders, self._parts(deliveries)),
@@ -502,6 +505,7 @@ class Gateway:
             _log.info("service.draining", orders=self.services.orders.in_flight)
         self.services.spending.is_draining = True
         self._gate.close()
+        self._book.wake_all()
 
     async def finish_orders(self, seconds: float) -> None:
         """Return when no order is under way, or after so many seconds."""

@@ -41,8 +41,7 @@ async def retrieve(request: Request) -> ASGIApp:
     if job.state is State.EVICTED:
         job = await call_back(services, job)
     if is_working(job) and (seconds := read_wait(request, WAIT_SECONDS_MAX)):
-        await services.book.changed(job.id, seconds)
-        job = services.book.known(job.id) or job
+        job = await _held(services, job, seconds)
     if wants_deletion and is_servable(services, job):
         await services.deliveries.want_deleted(job)
     answer = await _answer(services, request, caller, job)
@@ -51,6 +50,18 @@ async def retrieve(request: Request) -> ASGIApp:
         job = services.book.known(job.id) or job
         answer = await _answer(services, request, caller, job)
     return answer or _in_progress(services, job)
+
+
+async def _held(services: Services, job: Job, seconds: float) -> Job:
+    """The job once there is something else to say of it than that it is in the making, or after
+    so many seconds, or when the gateway is about to stop."""
+    end = services.clock.monotonic() + seconds
+    while is_working(job) and (left := end - services.clock.monotonic()) > 0:
+        await services.book.changed(job.id, left)
+        job = services.book.known(job.id) or job
+        if services.spending.is_draining:
+            break
+    return job
 
 
 def _wants_deletion(body: dict[str, Any]) -> bool:
