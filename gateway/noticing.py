@@ -115,7 +115,7 @@ class Noticing:
         """Keep all news since the last look."""
         if self._ended is None:
             await self.begin()
-        await self._keep_handed_in()
+        await self.kept()
         await self._keep_conditions()
         await self._keep_ended()
         await self._keep_doubted()
@@ -123,11 +123,12 @@ class Noticing:
     async def finish(self) -> None:
         """Keep what was handed in last; a stop loses no news."""
         try:
-            await self._keep_handed_in()
+            await self.kept()
         except LedgerFailure as error:
             _log.error("notices.lost", count=len(self._handed_in), why=str(error))
 
-    async def _keep_handed_in(self) -> None:
+    async def kept(self) -> None:
+        """See `ports.Notices.kept`; `LedgerFailure` where it cannot be."""
         news, self._handed_in = self._handed_in, deque(maxlen=HANDED_IN_MAX)
         if not news:
             return

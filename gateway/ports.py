@@ -252,6 +252,9 @@ class Notices(Protocol):
     ) -> None:
         """Tell whoever wants to know; what has the same `key` is told once."""
 
+    async def kept(self) -> None:
+        """Return when everything handed in is durable: no crash loses it from now on."""
+
 
 class Outbox(Protocol):
     """Notices, the receivers they go to, and what came of each try, durably."""

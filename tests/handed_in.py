@@ -39,3 +39,6 @@ class HandedIn:
     ) -> None:
         """See `ports.Notices.post`."""
         self.news.append(News(event, key, subject, team, user, facts or {}))
+
+    async def kept(self) -> None:
+        """Nothing here is."""

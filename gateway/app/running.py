@@ -385,7 +385,13 @@ class Gateway:
         reaper = Reaper(
             ledger, self.services.removal, self._inventory, clock, lambda: self._rulebook.videos
         )
-        forewarner = Forewarner(videos, clock, metrics, lambda: self._rulebook.videos.keep_rules)
+        forewarner = Forewarner(
+            videos,
+            clock,
+            metrics,
+            lambda: self._rulebook.videos.keep_rules,
+            self._notices.noticing,
+        )
         in_flight = orders.job_ids_in_flight
         mender = Mender(ledger, self._book, self.clock, in_flight, tracker.is_looking)
         self._begin_chores(

@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 import structlog
 
+from gateway.core.notify import NoticeEvent
 from gateway.core.retention import KeepRules, expiring_before
 from gateway.metrics import Metrics
 from gateway.moments import rfc3339
-from gateway.ports import Clock, VideoRecords
+from gateway.ports import Clock, Notices, VideoRecords
+from gateway.records import Job
 
 TOLD_A_ROUND_MAX = 200
 
@@ -25,14 +27,16 @@ class Forewarner:
         clock: Clock,
         metrics: Metrics,
         rules: Callable[[], KeepRules],
+        notices: Notices,
     ) -> None:
         self._records = records
         self._clock = clock
         self._metrics = metrics
         self._rules = rules
+        self._notices = notices
 
     async def run_once(self) -> None:
-        """Log `video.expiring` for each that was not told of, and count them all."""
+        """Tell of each that nobody was told of, by the log and a notice, and count them all."""
         rules, now = self._rules(), self._clock.now()
         before = expiring_before(rules, now)
         jobs = await self._records.expiring(before, untold=True, limit=TOLD_A_ROUND_MAX)
@@ -42,6 +46,18 @@ class Forewarner:
             _log.warning(
                 "video.expiring", job=job.id, queue_id=job.queue_id, user=job.user, expires_at=ends
             )
+            self._post(job, ends)
         if jobs:
+            await self._notices.kept()
             await self._records.note_told([job.id for job in jobs], now)
         self._metrics.videos_expiring.set(await self._records.count_expiring(before))
+
+    def _post(self, job: Job, ends: str) -> None:
+        self._notices.post(
+            NoticeEvent.VIDEO_EXPIRING,
+            f"{job.id}/{job.stored_at}",
+            job.id,
+            team=job.team,
+            user=job.user,
+            facts={"job": job.id, "queue_id": job.queue_id, "model": job.model, "expires_at": ends},
+        )

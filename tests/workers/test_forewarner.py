@@ -7,12 +7,17 @@ from structlog.testing import capture_logs
 from gateway.core.policy import VideoRules
 from gateway.core.retention import WARNING_MS, expiring_before
 from gateway.workers.forewarner import Forewarner
+from tests.handed_in import HandedIn
 from tests.video_house import DAY_MS, VideoHouse
 
 
-def forewarner(house: VideoHouse) -> Forewarner:
+def forewarner(house: VideoHouse, handed_in: HandedIn | None = None) -> Forewarner:
     return Forewarner(
-        house.records, house.clock, house.custody.metrics, lambda: house.rules[0].keep_rules
+        house.records,
+        house.clock,
+        house.custody.metrics,
+        lambda: house.rules[0].keep_rules,
+        handed_in or HandedIn(),
     )
 
 
@@ -42,6 +47,15 @@ async def test_what_somebody_has_or_is_done_with_is_not_told_of(house: VideoHous
     await house.removal.complete(completed, purge=False)
     await house.clock.advance(29 * DAY_MS / 1000)
     assert await told(house) == []
+
+
+async def test_its_user_is_sent_a_notice_before_it_counts_as_told(house: VideoHouse) -> None:
+    job, handed_in = await house.stored(), HandedIn()
+    await house.clock.advance(29 * DAY_MS / 1000)
+    await forewarner(house, handed_in).run_once()
+    [news] = handed_in.news
+    assert (news.event, news.subject, news.user) == ("video.expiring", job.id, "ann")
+    assert news.facts["expires_at"]
 
 
 def test_half_of_a_short_life_is_over_before_its_end_is_told() -> None:
