@@ -21,12 +21,15 @@ from gateway.core.errors import GatewayError
 from gateway.core.job import Event
 from gateway.core.policy import Rulebook
 from gateway.core.retry import Outcome
+from gateway.custody import Custody
 from gateway.deliver import Deliveries
 from gateway.metrics import Metrics
 from gateway.orders import ClientGone, Presence, QueueRequest, body_digest
 from gateway.ports import Ledger, NoPlace, Reply, Upstream, VideoStore
 from gateway.records import Caller, Grant, Job, Key, User
+from gateway.room import Room
 from gateway.storage.ledger_sqlite import SqliteLedger
+from gateway.storage.video_records import SqliteVideoRecords
 from gateway.track import Tracking
 from tests.order_house import Hook, nothing, order_verbs
 from tests.video_house import ToldStore, ToldVenice
@@ -148,15 +151,11 @@ class MoneyWorld:
             ledger, upstream, self.clock, lambda: self.rulebook
         )
         metrics = Metrics()
-        deliveries = Deliveries(
-            ledger=ledger,
-            store=cast(VideoStore, self.store),
-            upstream=upstream,
-            clock=self.clock,
-            book=self.book,
-            metrics=metrics,
-            fetches=lambda: 4,
-        )
+        store = cast(VideoStore, self.store)
+        custody = Custody(ledger, store, upstream, self.clock, self.book, metrics)
+        videos = self.rulebook.videos
+        room = Room(custody, SqliteVideoRecords(self.ledger.access), lambda: videos)
+        deliveries = Deliveries(custody, room, lambda: 4)
         self.tracking = Tracking(
             ledger=ledger,
             upstream=upstream,
