@@ -172,6 +172,12 @@ class Metrics:
         self.bill_drift = gauge(
             "bill_drift_usd", "Venice's bill less the ledger, where they were last compared."
         )
+        self.reconciliation_on = gauge(
+            "reconciliation_on", "1 where Venice's bill is compared, 0 without VENICE_BILLING_KEY."
+        )
+        self.reconciled_at = gauge(
+            "reconciled_timestamp_seconds", "When the last whole comparison began, in Unix time."
+        )
         self.org_balance = gauge("org_balance_usd", "The organization's balance at Venice.")
         self.video_hits = counter(
             "video_hits_total", "Requests for videos, by whether they were here.", "result"

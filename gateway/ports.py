@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gateway.core.budget import Calendar, Limit, Standing
+from gateway.core.charges import BilledJob
 from gateway.core.completion import Kind, Sketch
 from gateway.core.eviction import Held
 from gateway.core.job import Event, State
@@ -40,6 +41,7 @@ from gateway.records import (
     Key,
     Order,
     Overrun,
+    Reconciliation,
     RecordedCall,
     Refusal,
     Reserved,
@@ -147,6 +149,11 @@ class Ledger(Protocol):
 
         No limit is asked, for nothing is bought by it. `AlreadyThere` for a known queue_id.
         """
+
+    async def correct(self, job_id: str, cost: Money, at: int, *, reason: str, actor: str) -> Job:
+        """Make the settlement of an ended job what it really did cost, by a new entry that names
+        the last one; nothing is written where it is that already. `IllegalEvent` where the job's
+        money is not settled."""
 
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:
         """Record facts about a job that move neither its state nor its money."""
@@ -335,6 +342,38 @@ class CompletionTimes(Protocol):
         """Put this in place of what was kept of a kind."""
 
 
+class Reconciliations(Protocol):
+    """What was compared with Venice's bill, and the jobs to compare it with."""
+
+    async def sent(self, since: int) -> list[BilledJob]:
+        """The jobs that were sent from a moment on, those on their way included."""
+
+    async def known(self, queue_ids: Collection[str]) -> set[str]:
+        """Which of these are queue_ids of jobs of ours, of whatever age."""
+
+    async def sent_before(self, at: int) -> int | None:
+        """When the last job before a moment was sent; None where there is none."""
+
+    async def first_sent(self) -> int | None:
+        """When the oldest job was sent; None where there is none."""
+
+    async def oldest_doubt(self) -> int | None:
+        """When the oldest job in doubt was sent; None where none is."""
+
+    async def models(self) -> set[str]:
+        """The models of all jobs."""
+
+    async def keep(self, run: Reconciliation) -> Reconciliation:
+        """Keep a comparison; it comes back with its number."""
+
+    async def page(self, before: int | None, limit: int) -> list[Reconciliation]:
+        """Newest first; `before` is the number of the last one seen."""
+
+    async def find(self, number: int) -> Reconciliation | None: ...
+    async def last_whole(self) -> Reconciliation | None:
+        """The newest one since which nothing was left out."""
+
+
 class VideoStore(Protocol):
     """Whole videos by job id. A video is either wholly here or not at all."""
 
@@ -518,6 +557,9 @@ class Upstream(Protocol):
 
     async def get(self, endpoint: Endpoint, deadline: float) -> Reply:
         """Ask a free question: models, balance, rate limits."""
+
+    async def usage(self, query: Mapping[str, str], deadline: float) -> Reply:
+        """Ask for a page of the account's bill, with the billing key."""
 
 
 class Span(Protocol):

@@ -336,3 +336,55 @@ class VideoTotals:
     bytes: int
     undelivered: int
     undelivered_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """One thing that a comparison with Venice's bill found, and what was done about it.
+
+    Amounts are in US dollars; what only one side knows of is None on the other.
+    """
+
+    kind: str
+    """`ours_only`, `theirs_only`, `different`, `resolved` or `waiting`."""
+    act: str
+    """What was done: an event of the job's, `correct`, or nothing."""
+    reason: str
+    at: int
+    """When the job was sent, or the row was made."""
+    ours: Money | None = None
+    billed: Money | None = None
+    job: str | None = None
+    queue_id: str | None = None
+    request_id: str | None = None
+    user: str | None = None
+    model: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """One comparison of the ledger with Venice's bill."""
+
+    number: int
+    """0 before it is kept."""
+    started_at: int
+    ended_at: int
+    actor: str
+    since: int
+    until: int
+    is_complete: bool
+    """Whether the bill was read to its end."""
+    is_whole: bool
+    """Whether nothing was left out between the whole run before and its own end."""
+    rows: int
+    jobs: int
+    drift: Money
+    """Venice's bill less the ledger, after what was put right."""
+    corrected: Money
+    """By how much this run changed what is settled of jobs that had ended."""
+    counts: Mapping[str, int]
+    """Jobs and rows by kind of finding, and acts by name."""
+    otherwise: Mapping[str, str]
+    """What the account was charged in other currencies than US dollars, by currency."""
+    findings: Sequence[Disagreement] = ()
+    """Not all of very many: `counts` has them all."""

@@ -20,7 +20,7 @@ from gateway.app import Gateway
 from gateway.protocol import CarefulProtocol, close_late
 from gateway.settings import Settings, SettingsRefused
 from gateway.simulator.server import run_server
-from gateway.simulator.settings import SimulatorSettings
+from gateway.simulator.settings import DEFAULT_BILLING_KEY, SimulatorSettings
 
 DRAIN_SECONDS = 10
 """From the signal to the end: what is sent is finished, what waits is let go at once."""
@@ -94,6 +94,8 @@ async def serve(
         if simulator is not None:
             url = await stack.enter_async_context(_simulating(simulator))
             stamp, key = SIMULATOR_STAMP, SecretStr("simulated-organization-key")
+            billing = {"venice_billing_key": SecretStr(DEFAULT_BILLING_KEY)}
+            settings = settings.model_copy(update=billing)
         listener = listen(settings.host, settings.port)
         stack.callback(listener.close)
         settings = _with_port(settings, listener.getsockname()[1])

@@ -128,6 +128,7 @@ def _told(mark: str) -> str:
         return mark
     return (
         f"the database was {mark} from a backup and lacks what was bought after that was made. "
-        "An administrator compares it with Venice's bill, then lets orders in again with "
-        "`venice-gateway spending resume --why TEXT`"
+        "An administrator compares it with Venice's bill by `venice-gateway reconcile`, which lets "
+        "orders in again if nothing is missing; else `venice-gateway spending resume --why TEXT` "
+        "does"
     )

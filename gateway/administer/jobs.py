@@ -29,9 +29,10 @@ async def resolve_job(office: Office, actor: str, any_id: str, *, billed: bool, 
             job.id, event, office.clock.now(), reason=why, actor=actor
         )
     except IllegalEvent as error:
+        other = State.RELEASED_IN_DOUBT if billed else State.SETTLED_IN_DOUBT
         raise Conflict(
-            f"The job {job.id} is {job.state}: only a job that is {State.IN_DOUBT} is resolved. "
-            "Nothing was changed."
+            f"The job {job.id} is {job.state}: only one that is {State.IN_DOUBT} or {other} can be "
+            f"{'settled' if billed else 'released'}. Nothing was changed."
         ) from error
     office.book.put(decided)
     detail = {"decision": "settle" if billed else "release", "why": why, "usd": job.in_doubt}

@@ -22,6 +22,7 @@ from gateway.policies import BadPolicy, LoadedRules
 from gateway.ports import Clock, Ledger, Outbox, VideoRecords, VideoStore
 from gateway.quotes import QuoteBook
 from gateway.receivers import Receivers
+from gateway.reconcile import Reconciler
 from gateway.records import Key, User
 from gateway.spending import Spending
 
@@ -42,6 +43,7 @@ class Office:
     spending: Spending
     outbox: Outbox
     receivers: Receivers
+    reconciler: Reconciler
     metrics: Metrics
     clock: Clock
     read_rules: Callable[[], LoadedRules]

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 import gateway
-from gateway.administer import Office
+from gateway.administer import Office, reconciling
 from gateway.allowances import Allowances
 from gateway.api.admin.guard import AdminGuard
 from gateway.api.edge import Edge
@@ -28,6 +28,7 @@ from gateway.api.services import Services
 from gateway.api.traced import Traced
 from gateway.app.notices import NoticeParts
 from gateway.app.offline import root_key
+from gateway.app.reconciling import open_reconciler
 from gateway.app.routed import WithApp
 from gateway.book import JobBook
 from gateway.budget_watch import BudgetWatch
@@ -39,6 +40,7 @@ from gateway.core.policy import Rulebook
 from gateway.custody import Custody
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
+from gateway.evidence import ACTOR
 from gateway.experience import Experience
 from gateway.gauges import Gauges
 from gateway.health import Health
@@ -52,6 +54,7 @@ from gateway.planning import Planning
 from gateway.policies import BadPolicy, LoadedRules
 from gateway.ports import Clock, LedgerFailure
 from gateway.quotes import QuoteBook
+from gateway.reconcile import Reconciler
 from gateway.removal import Removal
 from gateway.room import Room
 from gateway.rules import Rules
@@ -79,6 +82,7 @@ from gateway.workers.limits_reader import LimitsReader
 from gateway.workers.mender import Mender
 from gateway.workers.pulse import Pulse
 from gateway.workers.reaper import Reaper
+from gateway.workers.reconciler import NightlyReconciler
 from gateway.workers.rounds import Chore, go_round
 from gateway.workers.scrubber import Scrubber
 from gateway.workers.secret_watcher import SecretWatcher
@@ -96,6 +100,7 @@ FOREWARNER_ROUND = 60.0
 SHELF_ROUND = 1.0
 FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
+NIGHTLY_ROUND = 5.0
 _log = structlog.get_logger(__name__)
 
 
@@ -148,6 +153,7 @@ class Gateway:
         self._experience = Experience(SqliteCompletionTimes(self._ledger.access), self.clock)
         await self._experience.load()
         self._planning = Planning(self._experience, lambda: self._limits.current.retrieve)
+        self._reconciler = await self._build_reconciler()
         orders = self._build_orders()
         deliveries = self._build_deliveries()
         self.services = self._build_services(orders, deliveries)
@@ -326,6 +332,7 @@ class Gateway:
             "limits": lambda: str(self._limits),
             "closed models": lambda: ", ".join(sorted(self._venice.closed_models)) or "none",
             "videos": deliveries.tell,
+            "reconciliation": lambda: self._reconciler.state,
         }
 
     async def _write_uses(self) -> None:
@@ -348,7 +355,21 @@ class Gateway:
     def _database_room(self) -> int:
         return shutil.disk_usage(self.settings.database_path.parent).free
 
+    async def _build_reconciler(self) -> Reconciler:
+        reconciler = open_reconciler(
+            ledger=self._ledger,
+            upstream=self._venice if self.settings.venice_billing_key else None,
+            clock=self.clock,
+            book=self._book,
+            metrics=self._metrics,
+            rules=lambda: self._rulebook.in_doubt,
+            catalogue=lambda: self._shelf.last_known,
+        )
+        await reconciler.recall()
+        return reconciler
+
     def _build_doors(self) -> None:
+        self._office = self._build_office()
         apart = {"metrics"} if self.settings.metrics_port is not None else set()
         self.asgi = self._application({n: r for n, r in DOORS.items() if n not in apart})
         self.watched = self._application(OPEN_DOORS)
@@ -407,6 +428,16 @@ class Gateway:
             (self._rules, FILES_ROUND),
             (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
             (Pulse(self.clock, self._metrics.loop_lag.observe), 0.0),
+            (self._build_nightly(), NIGHTLY_ROUND),
+        )
+
+    def _build_nightly(self) -> NightlyReconciler:
+        return NightlyReconciler(
+            self._reconciler,
+            lambda: reconciling.run(self._office, ACTOR),
+            self._book,
+            self.clock,
+            lambda: self._rulebook,
         )
 
     def _conditions(self) -> list[Condition]:
@@ -456,7 +487,17 @@ class Gateway:
         # One spelling per path: a redirect would make clients repeat orders.
         app.router.redirect_slashes = False
         app.state.services = self.services
-        app.state.office = Office(
+        app.state.office = self._office
+        names = {route.endpoint: name for name, route in doors.items()}
+        # The edge answers every error itself, so Starlette's own handlers must not.
+        visitors = Visitors(self.clock, self.settings.trusted_proxies)
+        guarded = AdminGuard(WithApp(app), self._admin_keys, visitors)
+        access_log = self.settings.access_log
+        edge = Edge(guarded, self._metrics, names, visitors, access_log=access_log)
+        return edge if self._traces is None else Traced(edge, self._traces, names)
+
+    def _build_office(self) -> Office:
+        return Office(
             ledger=self._ledger,
             keyring=self.services.keyring,
             admin_keys=self._admin_keys,
@@ -466,6 +507,7 @@ class Gateway:
             spending=self._spending,
             outbox=self._notices.outbox,
             receivers=self._notices.receivers,
+            reconciler=self._reconciler,
             metrics=self._metrics,
             clock=self.clock,
             read_rules=self.services.rules,
@@ -473,13 +515,6 @@ class Gateway:
             read_catalogue=lambda: self._shelf.last_known,
             quotes=self._quotes,
         )
-        names = {route.endpoint: name for name, route in doors.items()}
-        # The edge answers every error itself, so Starlette's own handlers must not.
-        visitors = Visitors(self.clock, self.settings.trusted_proxies)
-        guarded = AdminGuard(WithApp(app), self._admin_keys, visitors)
-        access_log = self.settings.access_log
-        edge = Edge(guarded, self._metrics, names, visitors, access_log=access_log)
-        return edge if self._traces is None else Traced(edge, self._traces, names)
 
     def _begin_chores(self, *chores: tuple[Chore, float]) -> None:
         tasks = [

@@ -57,7 +57,8 @@ def restore(file: File, as_json: AsJson = False) -> None:
     _shown(shape, as_json)
     note(
         "Nothing is bought until you let it: what was ordered after the backup is not in it. Start "
-        "the gateway, compare with Venice's bill, then run\n"
+        "the gateway, then compare with Venice's bill: `venice-gateway reconcile` lets orders in "
+        "again if nothing is missing. Else look, and run\n"
         "  venice-gateway spending resume --why TEXT"
     )
 

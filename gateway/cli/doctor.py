@@ -109,6 +109,7 @@ def _ask_venice(settings: Settings, *, key_is_told: bool) -> Iterator[Check]:
         return
     if key is not None:
         yield _check_key(ask(settings.upstream_url, RATE_LIMITS, key))
+        yield _check_billing_key(settings)
     yield check_clock(catalogue.date, datetime.now(UTC))
 
 
@@ -147,6 +148,24 @@ def _check_key(told: Told) -> Check:
     orders = orders_per_minute(told.document, lambda _model: True)
     limits = "" if orders is None else f"; it publishes a limit of {orders} calls a minute"
     return Check(name, "ok", f"Venice takes it{limits}")
+
+
+def _check_billing_key(settings: Settings) -> Check:
+    from gateway.cli.examination import Check
+    from gateway.cli.free_calls import BALANCE, ask
+
+    name, key = "billing key", settings.venice_billing_key
+    if key is None:
+        off = "none: reconciliation with Venice's bill is off. VENICE_BILLING_KEY turns it on"
+        return Check(name, "ok", off)
+    told = ask(settings.upstream_url, BALANCE, key)
+    if told.is_refusal:
+        hint = "Set VENICE_BILLING_KEY to an admin key of the organization's account."
+        return Check(name, "problem", f"Venice refuses it (status {told.status}). {hint}")
+    if told.status != 200:
+        what = f"status {told.status}" if told.status else told.trouble
+        return Check(name, "warning", f"Venice does not say whether it takes it ({what}).")
+    return Check(name, "ok", "it may read Venice's bill")
 
 
 def check_clock(venice: datetime | None, here: datetime) -> Check:

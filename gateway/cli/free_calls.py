@@ -21,6 +21,7 @@ ANSWER_SECONDS_MAX = 15.0
 """Somebody waits for this on a terminal."""
 MODELS = "/models?type=video"
 RATE_LIMITS = "/api_keys/rate_limits"
+BALANCE = "/billing/balance"
 
 
 @dataclass(frozen=True)

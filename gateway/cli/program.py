@@ -20,6 +20,7 @@ from gateway.cli import (
     migrate,
     notice,
     policy,
+    reconcile,
     serve,
     simulate,
     snippets,
@@ -50,6 +51,7 @@ app.add_typer(key.app, name="key")
 app.add_typer(grant.app, name="grant")
 app.add_typer(job.app, name="job")
 app.command("spend")(spend.spend)
+app.command("reconcile")(reconcile.reconcile)
 app.add_typer(spending.app, name="spending")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(notice.app, name="notice")

@@ -98,11 +98,15 @@ class Doors:
 
 
 @contextmanager
-def administration() -> Iterator[Doors]:
-    """Reach a running gateway, or open its database; `Refused` where neither can be had."""
+def administration(*, asks_venice: bool = False) -> Iterator[Doors]:
+    """Reach a running gateway, or open its database; `Refused` where neither can be had.
+
+    With `asks_venice` the keys to Venice are read too: where no gateway runs, the command itself
+    may have to ask there.
+    """
     from gateway.settings import load_settings
 
-    settings = load_settings(os.environ, simulator=True, serves=False)
+    settings = load_settings(os.environ, simulator=not asks_venice, serves=False)
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         try:

@@ -6,45 +6,26 @@ within two minutes of sending, is. It decides nothing: `Finding`s say what the b
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from gateway.core.charges import (
+    BilledJob,
+    BillRow,
+    Charge,
+    Found,
+    Moments,
+    by_request,
+    by_time,
+    clocks_apart,
+    paired,
+    proved_by_id,
+    without,
+)
 from gateway.core.job import State
 from gateway.core.money import ZERO, Money
-
-NEAR_MS = 2 * 60_000
-"""How far from sending a row without a known request id may be made."""
-
-
-@dataclass(frozen=True, slots=True)
-class BillRow:
-    """One charge or refund on the bill; `amount` is positive for what was charged."""
-
-    at: int
-    sku: str
-    amount: Money
-    request_id: str | None = None
-    notes: str = ""
-
-    def is_for(self, model: str) -> bool:
-        """Whether the row's product is that model: Venice's names begin with the model's id."""
-        return self.sku == model or self.sku.startswith(f"{model}-")
-
-
-@dataclass(frozen=True, slots=True)
-class BilledJob:
-    """What the comparison needs to know of one of our jobs."""
-
-    id: str
-    queue_id: str | None
-    model: str
-    state: State
-    sent_at: int
-    quote: Money
-    paid: Money
-    """Settled by our ledger; what is still held counts as its quote."""
 
 
 class Finding(StrEnum):
@@ -59,6 +40,10 @@ class Finding(StrEnum):
     """In doubt, and something like it is on the bill, but not for its amount."""
     UNBILLED = "unbilled"
     """In doubt, and nothing like it is on the bill."""
+    PENDING = "pending"
+    """Still in the making: compared once it has ended."""
+    OTHERWISE = "otherwise"
+    """Paid, as it seems, in another currency than US dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +54,8 @@ class Match:
     finding: Finding
     billed: Money = ZERO
     request_id: str | None = None
+    is_certain: bool = False
+    """No other job could be meant by these rows, and no other rows by this job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +64,7 @@ class Comparison:
 
     matches: Sequence[Match]
     theirs_only: Sequence[BillRow]
-    """Charges that no job of ours explains."""
+    """Charges that no job of ours explains, each with all that was refunded of it."""
     ids_are_queue_ids: bool
     """Whether this bill's request ids were seen to be queue_ids."""
 
@@ -86,79 +73,74 @@ class Comparison:
         return [match for match in self.matches if match.finding is finding]
 
 
-@dataclass(slots=True)
-class _Charge:
-    """All rows of one request, or one row without an id."""
+def compare(
+    jobs: Iterable[BilledJob],
+    rows: Iterable[BillRow],
+    *,
+    models: Collection[str] = (),
+    otherwise: Iterable[BillRow] = (),
+) -> Comparison:
+    """Match every job that was sent with the bill's rows in US dollars, each row at most once.
 
-    rows: list[BillRow] = field(default_factory=list)
-
-    @property
-    def net(self) -> Money:
-        return sum((row.amount for row in self.rows), ZERO)
-
-    @property
-    def first(self) -> BillRow:
-        return self.rows[0]
-
-
-def compare(jobs: Iterable[BilledJob], rows: Iterable[BillRow]) -> Comparison:
-    """Match every job that was sent with the bill's video rows, each row at most once."""
-    charges = _by_request(rows)
+    Rows of products other than these models and those of the jobs are not looked at. `otherwise`
+    are rows in other currencies: what they may have paid for is neither missing nor unbilled.
+    """
     ours = sorted(jobs, key=lambda job: job.sent_at)
-    matched: dict[str, _Charge] = {}
-    for job in ours:
-        if job.queue_id is not None and job.queue_id in charges:
-            matched[job.id] = charges.pop(job.queue_id)
-    ids_are_queue_ids = bool(matched)
-    left = sorted(charges.values(), key=lambda charge: charge.first.at)
-    # Jobs that Venice surely took come first: a doubt must not take the row that proves another.
-    for is_doubt in (False, True):
-        waiting = [j for j in ours if j.id not in matched and _in_doubt(j) is is_doubt]
-        _match_by_time(waiting, left, matched)
-    matches = [_finding(job, matched.get(job.id), left) for job in ours]
-    theirs = [charge.first for charge in left if charge.net != ZERO]
-    return Comparison(matches, theirs, ids_are_queue_ids)
+    known = {*models, *(job.model for job in ours)}
+    charges = by_request(rows, known)
+    proved = proved_by_id(ours, charges)
+    shift = clocks_apart(ours, proved)
+    left = without(list(charges.values()), proved)
+    guessed, certain = by_time(ours, proved, left, shift)
+    left = without(left, guessed)
+    taken = proved | guessed
+    others = list(by_request(otherwise, known).values())
+    near = Moments((charge.model, charge.at) for charge in (*left, *others))
+    paid_otherwise = _paid_otherwise(ours, taken, others, shift)
+    certain |= proved.keys()
+    matches = [
+        Match(job, Finding.OTHERWISE)
+        if job.id in paid_otherwise
+        else _finding(job, taken.get(job.id), near, is_certain=job.id in certain)
+        for job in ours
+    ]
+    theirs = [replace(charge.rows[0], amount=charge.net) for charge in left if charge.net != ZERO]
+    return Comparison(matches, theirs, bool(proved))
 
 
-def _by_request(rows: Iterable[BillRow]) -> dict[str, _Charge]:
-    charges: dict[str, _Charge] = defaultdict(_Charge)
-    for number, row in enumerate(sorted(rows, key=lambda row: row.at)):
-        charges[row.request_id or f"\x00{number}"].rows.append(row)
-    return dict(charges)
+def _paid_otherwise(
+    ours: Sequence[BilledJob], taken: Found, others: Sequence[Charge], shift: int
+) -> set[str]:
+    """The jobs that rows in another currency name, or are near to for the same amount.
+
+    Venice's other currencies are worth a dollar each (its documentation of DIEM).
+    """
+    by_id = {charge.request_id: charge for charge in others if charge.request_id}
+    named = {job.id: by_id[job.queue_id] for job in ours if job.queue_id in by_id}
+    missing = [job for job in ours if job.queue_id and job.id not in taken and job.id not in named]
+    return named.keys() | paired(missing, without(others, named), shift).keys()
 
 
-def _in_doubt(job: BilledJob) -> bool:
-    return job.state in (State.IN_DOUBT, State.SETTLED_IN_DOUBT, State.RELEASED_IN_DOUBT)
-
-
-def _match_by_time(
-    waiting: Sequence[BilledJob], left: list[_Charge], matched: dict[str, _Charge]
-) -> None:
-    """Give each waiting job, oldest first, the oldest row that fits it."""
-    for job in waiting:
-        for charge in left:
-            if charge.net == job.quote and _is_near(job, charge):
-                matched[job.id] = charge
-                left.remove(charge)
-                break
-
-
-def _is_near(job: BilledJob, charge: _Charge) -> bool:
-    return charge.first.is_for(job.model) and abs(charge.first.at - job.sent_at) <= NEAR_MS
-
-
-def _finding(job: BilledJob, charge: _Charge | None, left: Sequence[_Charge]) -> Match:
+def _finding(job: BilledJob, charge: Charge | None, near: Moments, *, is_certain: bool) -> Match:
+    """`near` are charges that are no job's, in whatever currency, by their model."""
     if charge is not None:
-        finding = Finding.BILLED if job.state is State.IN_DOUBT else _same(job, charge.net)
-        return Match(job, finding, charge.net, charge.first.request_id)
+        return Match(job, _shown(job, charge.net), charge.net, charge.request_id, is_certain)
     if job.state is State.IN_DOUBT:
-        is_unclear = any(_is_near(job, other) for other in left)
-        return Match(job, Finding.UNCLEAR if is_unclear else Finding.UNBILLED)
-    return Match(job, Finding.SAME if job.paid == ZERO else Finding.MISSING)
+        has_alike = near.near(job.model, job.sent_at)
+        return Match(job, Finding.UNCLEAR if has_alike else Finding.UNBILLED)
+    if job.is_open:
+        return Match(job, Finding.PENDING)
+    if job.paid == ZERO:
+        return Match(job, Finding.SAME)
+    return Match(job, Finding.MISSING)
 
 
-def _same(job: BilledJob, billed: Money) -> Finding:
-    return Finding.SAME if job.paid == billed else Finding.DIFFERENT
+def _shown(job: BilledJob, billed: Money) -> Finding:
+    if job.state is State.IN_DOUBT:
+        return Finding.BILLED
+    if job.paid == billed:
+        return Finding.SAME
+    return Finding.PENDING if job.is_open else Finding.DIFFERENT
 
 
 def tally(matches: Iterable[Match]) -> Counter[Finding]:

@@ -42,6 +42,8 @@ class Event(StrEnum):
     IDENTIFY = "identify"
     DECIDE_BILLED = "decide_billed"
     DECIDE_UNBILLED = "decide_unbilled"
+    FIND_BILLED = "find_billed"
+    FIND_UNBILLED = "find_unbilled"
     FINISH = "finish"
     FAIL_REFUNDED = "fail_refunded"
     FAIL_BILLED = "fail_billed"
@@ -75,6 +77,13 @@ JOB_TABLE: dict[tuple[State, Event], State] = {
     # Venice's refusal came after somebody had decided; a correction follows
     (State.SETTLED_IN_DOUBT, Event.DECIDE_UNBILLED): State.RELEASED_IN_DOUBT,
     (State.RELEASED_IN_DOUBT, Event.IDENTIFY): State.PROCESSING,
+    # the bill shows it after all, with no queue_id to ask by
+    (State.RELEASED_IN_DOUBT, Event.DECIDE_BILLED): State.SETTLED_IN_DOUBT,
+    # Venice refused it and billed it: the same as an order whose answer was lost
+    (State.REFUSED, Event.FIND_BILLED): State.SETTLED_IN_DOUBT,
+    # the bill says otherwise than the answer about `credits_refunded` did
+    (State.FAILED_REFUNDED, Event.FIND_BILLED): State.FAILED_BILLED,
+    (State.FAILED_BILLED, Event.FIND_UNBILLED): State.FAILED_REFUNDED,
     (State.PROCESSING, Event.FINISH): State.FETCHING,
     (State.PROCESSING, Event.FAIL_REFUNDED): State.FAILED_REFUNDED,
     (State.PROCESSING, Event.FAIL_BILLED): State.FAILED_BILLED,

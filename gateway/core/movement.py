@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.core.job import Entry, Holding, State, money_move
+from gateway.core.job import Entry, Holding, IllegalEvent, State, money_move
 from gateway.core.money import ZERO, Money
 
 
@@ -57,3 +57,16 @@ def movement(
         case _:
             paid = cost if after is Holding.SETTLED else ZERO
             return Movement(kind, after, settled=paid - amounts.settled)
+
+
+def correction(holding: Holding, amounts: Amounts, cost: Money) -> Movement | None:
+    """What makes an ended job's settlement what it really did cost; None where it is that.
+
+    `IllegalEvent` where the money is not settled: what is held or released moves with its job's
+    state, and a cost below nothing is no cost.
+    """
+    if holding is not Holding.SETTLED or cost < ZERO:
+        raise IllegalEvent(f"money that is {holding} cannot be corrected to {cost}")
+    if cost == amounts.settled:
+        return None
+    return Movement(Entry.CORRECT, holding, settled=cost - amounts.settled)

@@ -25,6 +25,7 @@ class Endpoint(StrEnum):
     MODELS = "models"
     BALANCE = "balance"
     RATE_LIMITS = "rate_limits"
+    USAGE = "usage"
     DOWNLOAD = "download"
 
 

@@ -254,6 +254,14 @@ class SqliteLedger:
             lambda connection: self._money.adopt(connection, adoption, at, actor)
         )
 
+    async def correct(self, job_id: str, cost: Money, at: int, *, reason: str, actor: str) -> Job:
+        """See `ports.Ledger.correct`."""
+        return await self.access.run(
+            lambda connection: self._money.correct(
+                connection, job_id, cost, at, reason=reason, actor=actor
+            )
+        )
+
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:
         """See `ports.Ledger.note`."""
         return await self.access.run(

@@ -23,7 +23,7 @@ from gateway.core.budget import (
 )
 from gateway.core.job import Entry, Event, Holding, State, next_state
 from gateway.core.money import Money
-from gateway.core.movement import Amounts, Movement, movement
+from gateway.core.movement import Amounts, Movement, correction, movement
 from gateway.ports import AlreadyThere, LedgerBroken, Unknown
 from gateway.records import Adoption, Grant, Job, Order, Overrun, Reserved
 from gateway.storage import grants, rows
@@ -144,23 +144,36 @@ class Transactions:
         """Move a job by one event and its money with it; `IllegalEvent` changes nothing."""
         job = find_job(connection, job_id)
         state = next_state(job.state, event)
-        amounts = Amounts(job.quote, job.reserved, job.in_doubt, job.settled)
-        change = movement(job.holding, state, amounts, settle_as)
+        change = movement(job.holding, state, _amounts(job), settle_as)
         at = self.ledger_time(at)
-        changes = {"state": state, **facts, **_ending(job, state, at)}
+        changes = {"state": state, **facts, **_ending(job, state, at), **_moved(job, change)}
         if reason is not None:
             changes["reason"] = reason
-        if change is not None:
-            changes |= {
-                "holding": change.holding,
-                "reserved": job.reserved + change.reserved,
-                "in_doubt": job.in_doubt + change.in_doubt,
-                "settled": job.settled + change.settled,
-            }
         _guarded_update(connection, job, changes)
         if change is not None:
             cursor = connection.cursor()
             self._write_entry(cursor, job, change, at, reason=reason, actor=actor)
+        return replace(job, **changes)
+
+    def correct(
+        self,
+        connection: sqlite3.Connection,
+        job_id: str,
+        cost: Money,
+        at: int,
+        *,
+        reason: str,
+        actor: str,
+    ) -> Job:
+        """Make a settled job's settlement its real cost; its state and its reason stay."""
+        job = find_job(connection, job_id)
+        change = correction(job.holding, _amounts(job), cost)
+        if change is None:
+            return job
+        at = self.ledger_time(at)
+        changes = _moved(job, change)
+        _guarded_update(connection, job, changes)
+        self._write_entry(connection.cursor(), job, change, at, reason=reason, actor=actor)
         return replace(job, **changes)
 
     def _write_entry(
@@ -290,6 +303,22 @@ def _insert_job(cursor: sqlite3.Cursor, job: Job) -> None:
         )
     except sqlite3.IntegrityError as error:
         raise LedgerBroken(f"a new job broke a constraint: {error}") from error
+
+
+def _amounts(job: Job) -> Amounts:
+    return Amounts(job.quote, job.reserved, job.in_doubt, job.settled)
+
+
+def _moved(job: Job, change: Movement | None) -> dict[str, Any]:
+    """Where a job's money is after a movement."""
+    if change is None:
+        return {}
+    return {
+        "holding": change.holding,
+        "reserved": job.reserved + change.reserved,
+        "in_doubt": job.in_doubt + change.in_doubt,
+        "settled": job.settled + change.settled,
+    }
 
 
 def _ending(job: Job, state: State, at: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
+from urllib.parse import urlencode
 
 from gateway.core.blame import Blame
 from gateway.core.errors import Draining
@@ -50,6 +51,7 @@ PATHS = {
     Endpoint.MODELS: ("GET", "/models?type=video"),
     Endpoint.BALANCE: ("GET", "/billing/balance"),
     Endpoint.RATE_LIMITS: ("GET", "/api_keys/rate_limits"),
+    Endpoint.USAGE: ("GET", "/billing/usage-history"),
 }
 """The calls whose answer is JSON; a retrieve may be a video, a download always is one."""
 
@@ -160,6 +162,10 @@ class Venice:
         """Ask a free question: models, balance, rate limits."""
         return await self._ask(endpoint, None, GATEWAY_USER, deadline)
 
+    async def usage(self, query: Mapping[str, str], deadline: float) -> Reply:
+        """Ask for a page of the account's bill."""
+        return await self._ask(Endpoint.USAGE, None, GATEWAY_USER, deadline, query=query)
+
     @asynccontextmanager
     async def retrieve(
         self, model: str, queue_id: str, user: str, bought_with: str | None = None
@@ -198,11 +204,13 @@ class Venice:
         before_sending: Callable[[], Awaitable[None]] | None = None,
         *,
         bought_with: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Reply:
         """Call until the retry table is content; the last reply where no other attempt fits."""
         self._share.count_call(self._clock.monotonic())
+        asked = urlencode(query or {})
         reply = await self._send(
-            endpoint, body, user, deadline, before_sending, bought_with=bought_with
+            endpoint, body, user, deadline, before_sending, bought_with=bought_with, query=asked
         )
         made = 1
         while True:
@@ -211,7 +219,9 @@ class Venice:
                 return reply
             self._observer.retried(endpoint, decision.reason)
             try:
-                reply = await self._send(endpoint, body, user, deadline, bought_with=bought_with)
+                reply = await self._send(
+                    endpoint, body, user, deadline, bought_with=bought_with, query=asked
+                )
             except (NoPlace, ModelClosed, Draining, LedgerFailure):
                 # Something was sent already, and what came of it is known.
                 return reply
@@ -242,10 +252,12 @@ class Venice:
         deadline: float,
         before_sending: Callable[[], Awaitable[None]] | None = None,
         *,
-        bought_with: str | None = None,
+        bought_with: str | None,
+        query: str,
     ) -> Reply:
         """One attempt. Only an order outlives the deadline: cutting it off would be a doubt."""
         method, path = PATHS[endpoint]
+        path = f"{path}?{query}" if query else path
         async with self._attempt(endpoint, user, deadline, body) as attempt:
             if before_sending is not None:
                 await before_sending()

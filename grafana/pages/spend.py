@@ -18,6 +18,10 @@ from grafana.vocabulary import (
 
 CHOSEN = ('team=~"$team"', 'model=~"$model"')
 SPENT = metric("spend_usd_total", *CHOSEN)
+COMPARED = (
+    f"time() - ({metric('reconciled_timestamp_seconds')} > 0) "
+    f"and on (instance) {metric('reconciliation_on')} == 1"
+)
 NEARLY, USED_UP = Step("orange", 0.8), Step("red", 1.0)
 
 
@@ -92,6 +96,16 @@ NOW = Row(
             width=4,
             height=4,
             steps=[Step("red", 0.01)],
+        ),
+        Panel(
+            "Bill compared",
+            "How long ago was Venice's bill last compared? Empty where no key may read it.",
+            "stat",
+            "seconds",
+            [Query(COMPARED)],
+            width=4,
+            height=4,
+            steps=[Step("orange", 2 * 86_400)],
         ),
     ],
 )

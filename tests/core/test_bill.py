@@ -8,13 +8,15 @@ from itertools import count
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.core.bill import NEAR_MS, BilledJob, BillRow, Comparison, Finding, compare, tally
+from gateway.core.bill import Comparison, Finding, compare, tally
+from gateway.core.charges import NEAR_MS, BilledJob, BillRow, model_of
 from gateway.core.job import State
 from gateway.core.money import Money
 
 PRICE = Money(60_000)
 MODEL = "wan-2.2"
 SKU = "wan-2.2-video-unit"
+PLANTED = [each for each in Finding if each not in (Finding.PENDING, Finding.OTHERWISE)]
 
 
 def job(
@@ -102,7 +104,7 @@ def test_all_planted_differences_are_found_and_no_false_one(seed: int) -> None:
     for _ in range(60):
         # Ten minutes apart, so that no row can be taken for another job's.
         at = (next(numbers) + 1) * 600_000
-        finding = chance.choice(list(Finding))
+        finding = chance.choice(PLANTED)
         name = f"j{at}"
         is_doubt = finding in (Finding.BILLED, Finding.UNCLEAR, Finding.UNBILLED)
         ours = job(name, State.IN_DOUBT if is_doubt else State.STORED, at=at)
@@ -115,3 +117,44 @@ def test_all_planted_differences_are_found_and_no_false_one(seed: int) -> None:
     comparison = compare(jobs, rows)
     assert found(comparison) == expected
     assert sum(tally(comparison.matches).values()) == len(jobs)
+
+
+def test_of_several_models_the_sku_is_that_of_the_longest_that_fits() -> None:
+    models = ["wan-2.2", "wan-2.2-a14b", "kling"]
+    assert model_of("wan-2-2-a14b-video-unit", models) == "wan-2.2-a14b"
+    assert model_of("wan-2.2-video-unit", models) == "wan-2.2"
+    assert model_of("wan-2.20-video-unit", models) is None
+    assert model_of("kling", models) == "kling"
+
+
+def test_without_ids_a_refunded_job_takes_the_refunded_charge_and_a_settled_one_the_other() -> None:
+    charge, refund = row("a", at=1_000_400), row("a", at=1_000_900, amount=Money(-60_000))
+    rows = [charge, refund, row("b", at=1_000_500)]
+    jobs = [job("settled"), job("refunded", State.FAILED_REFUNDED, paid=Money(0))]
+    assert found(compare(jobs, rows)) == {"settled": Finding.SAME, "refunded": Finding.SAME}
+
+
+def test_a_refused_order_takes_no_row_that_one_in_doubt_can_have() -> None:
+    refused = BilledJob("refused", None, MODEL, State.REFUSED, 1_000_000, PRICE, Money(0))
+    comparison = compare([refused, job("doubt", State.IN_DOUBT, at=1_000_100)], [row("r")])
+    assert found(comparison) == {"refused": Finding.SAME, "doubt": Finding.BILLED}
+    assert found(compare([refused], [row("r")])) == {"refused": Finding.DIFFERENT}
+
+
+def test_a_job_paid_in_another_currency_is_not_missing_and_one_row_pays_one_job() -> None:
+    by_id = compare([job("a"), job("b")], [row("q-b")], otherwise=[row("q-a", at=9_000_000)])
+    assert found(by_id) == {"a": Finding.OTHERWISE, "b": Finding.SAME}
+    by_time = compare([job("a"), job("b", at=1_000_050)], [], otherwise=[row(None)])
+    assert sorted(found(by_time).values()) == [Finding.MISSING, Finding.OTHERWISE]
+
+
+def test_a_doubt_near_a_row_in_another_currency_is_not_unbilled() -> None:
+    comparison = compare([job("a", State.IN_DOUBT)], [], otherwise=[row("r")])
+    assert found(comparison) == {"a": Finding.UNCLEAR}
+
+
+def test_rows_of_other_products_are_nobodys_business() -> None:
+    chat = row("chatcmpl-1", sku="zai-org-glm-5-1-llm-output-mtoken")
+    assert not compare([job("a")], [chat, row("q-a")]).theirs_only
+    strange = row("r", sku="kling-video-unit")
+    assert compare([], [strange], models=["kling"]).theirs_only == [strange]

@@ -28,7 +28,10 @@ MAY_BECOME: dict[str, set[str]] = {
     "sending": {"processing", "refused", "in_doubt"},
     "in_doubt": {"processing", "settled_in_doubt", "released_in_doubt"},
     "settled_in_doubt": {"processing", "released_in_doubt"},
-    "released_in_doubt": {"processing"},
+    "released_in_doubt": {"processing", "settled_in_doubt"},
+    "refused": {"settled_in_doubt"},
+    "failed_refunded": {"failed_billed"},
+    "failed_billed": {"failed_refunded"},
     "processing": {"fetching", "failed_refunded", "failed_billed", "lost", "stalled"},
     "fetching": {
         "stored", "processing", "undeliverable", "lost", "failed_refunded", "failed_billed",

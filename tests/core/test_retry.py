@@ -32,6 +32,7 @@ FREE = (
     Endpoint.COMPLETE,
     Endpoint.BALANCE,
     Endpoint.RATE_LIMITS,
+    Endpoint.USAGE,
     Endpoint.DOWNLOAD,
 )
 YES, NO, ONCE, STATED = "yes", "no", "once", "stated"

@@ -15,7 +15,8 @@ MICROS = Decimal(1_000_000)
 
 
 @contextmanager
-def _reading(gateway: GatewayProcess) -> Iterator[sqlite3.Connection]:
+def reading(gateway: GatewayProcess) -> Iterator[sqlite3.Connection]:
+    """One moment of a gateway's database."""
     path = gateway.data_dir / "gateway.db"
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
     try:
@@ -28,14 +29,14 @@ def _reading(gateway: GatewayProcess) -> Iterator[sqlite3.Connection]:
 
 def assert_books_balance(gateway: GatewayProcess) -> None:
     """Every balance, derived again from the entries, differs by nothing."""
-    with _reading(gateway) as connection:
+    with reading(gateway) as connection:
         found = balances.verify(connection)
     assert found.is_sound, found
 
 
 def jobs_of(gateway: GatewayProcess) -> list[Job]:
     """All jobs, oldest first."""
-    with _reading(gateway) as connection:
+    with reading(gateway) as connection:
         found = connection.execute(f"{rows.SELECT_JOB} ORDER BY created_at, id").fetchall()
     return [rows.job_of(row) for row in found]
 

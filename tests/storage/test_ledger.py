@@ -427,3 +427,80 @@ async def test_a_refund_of_an_adopted_job_is_a_correction(ledger: Ledger) -> Non
     assert (str(last.kind), last.settled) == ("correct", -PRICE)
     assert last.corrects is not None
     assert (await ledger.verify()).is_sound
+
+
+async def test_a_correction_is_an_entry_that_names_the_last_and_moves_every_window(
+    ledger: Ledger,
+) -> None:
+    windows = [limit(Money(1_000_000)), limit(Money(9_000_000), Scope.TEAM, "film", "total")]
+    job = await reserve(ledger, an_order(1, limits=windows))
+    events = (Event.SEND, Event.ACCEPT, Event.FAIL_BILLED)
+    ended = await advance(ledger, job, *events, failure_status=422)
+    before = await ledger.entries_of(job.id)
+    # An overrun: more than was ever reserved.
+    cost = Money(PRICE.micros + 11_000)
+    corrected = await ledger.correct(job.id, cost, NOON, reason="billed so", actor="reconcile")
+    assert (corrected.settled, corrected.state, corrected.reason) == (cost, ended.state, None)
+    *same, new = await ledger.entries_of(job.id)
+    assert same == before
+    assert (new.kind, new.settled, new.corrects) == ("correct", Money(11_000), before[-1].id)
+    assert (new.reason, new.actor) == ("billed so", "reconcile")
+    again = await ledger.correct(job.id, cost, NOON, reason="billed so", actor="reconcile")
+    assert again == corrected
+    free = await ledger.correct(job.id, ZERO, NOON, reason="given back", actor="reconcile")
+    assert free.settled == ZERO
+    assert len(await ledger.entries_of(job.id)) == len(before) + 2
+    stands = await ledger.standings(windows, CALENDAR, NOON)
+    assert [s.used for s in stands] == [ZERO, ZERO]
+    assert (await ledger.verify()).is_sound
+
+
+async def test_only_settled_money_is_corrected(ledger: Ledger) -> None:
+    held = await reserve(ledger, an_order(1))
+    doubted = await advance(
+        ledger, await reserve(ledger, an_order(2)), Event.SEND, Event.LOSE_ANSWER
+    )
+    released = await advance(ledger, await reserve(ledger, an_order(3)), Event.GIVE_UP)
+    for job in (held, doubted, released):
+        with pytest.raises(IllegalEvent):
+            await ledger.correct(job.id, Money(1), NOON, reason="x", actor="reconcile")
+        assert await ledger.job(job.id) == job
+    with pytest.raises(IllegalEvent):
+        await ledger.correct(held.id, Money(-1), NOON, reason="x", actor="reconcile")
+    with pytest.raises(Unknown):
+        await ledger.correct("job9", ZERO, NOON, reason="x", actor="reconcile")
+
+
+@pytest.mark.parametrize(
+    ("events", "found", "state"),
+    [
+        ((Event.SEND, Event.REFUSE), Event.FIND_BILLED, State.SETTLED_IN_DOUBT),
+        (
+            (Event.SEND, Event.LOSE_ANSWER, Event.DECIDE_UNBILLED),
+            Event.DECIDE_BILLED,
+            State.SETTLED_IN_DOUBT,
+        ),
+        (
+            (Event.SEND, Event.ACCEPT, Event.FAIL_REFUNDED),
+            Event.FIND_BILLED,
+            State.FAILED_BILLED,
+        ),
+    ],
+)
+async def test_money_that_was_released_and_billed_is_settled_for_what_was_billed(
+    ledger: Ledger, events: tuple[Event, ...], found: Event, state: State
+) -> None:
+    job = await advance(ledger, await reserve(ledger, an_order(1)), *events)
+    cost = Money(71_000)
+    billed = await ledger.advance(job.id, found, NOON, reason="the bill", settle_as=cost)
+    assert (billed.state, billed.settled, billed.holding) == (state, cost, "settled")
+    assert (await ledger.entries_of(job.id))[-1].corrects is not None
+    assert (await ledger.verify()).is_sound
+
+
+async def test_a_failure_that_the_bill_shows_refunded_gives_the_money_back(ledger: Ledger) -> None:
+    events = (Event.SEND, Event.ACCEPT, Event.FAIL_BILLED)
+    job = await advance(ledger, await reserve(ledger, an_order(1)), *events)
+    back = await ledger.advance(job.id, Event.FIND_UNBILLED, NOON, reason="the bill")
+    assert (back.state, back.settled, back.holding) == ("failed_refunded", ZERO, "released")
+    assert (await ledger.verify()).is_sound

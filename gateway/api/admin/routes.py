@@ -16,6 +16,7 @@ from gateway.api.admin import (
     ledger,
     notices,
     policies,
+    reconciliations,
     spending,
     teams,
     users,
@@ -41,6 +42,12 @@ DOORS: dict[str, Route] = {
     "admin_job_resolve": Route(f"{PREFIX}/jobs/{{id}}/resolve", jobs.resolve, methods=["POST"]),
     "admin_ledger_entries": Route(f"{PREFIX}/ledger/entries", ledger.entries),
     "admin_ledger_verification": Route(f"{PREFIX}/ledger/verification", ledger.verification),
+    "admin_reconciliations": Route(
+        f"{PREFIX}/reconciliations", reconciliations.reconciliations, methods=["GET", "POST"]
+    ),
+    "admin_reconciliation": Route(
+        f"{PREFIX}/reconciliations/{{id}}", reconciliations.reconciliation
+    ),
     "admin_videos": Route(f"{PREFIX}/videos", videos.videos),
     "admin_videos_totals": Route(f"{PREFIX}/videos/totals", videos.totals),
     "admin_videos_verification": Route(f"{PREFIX}/videos/verification", videos.verification),

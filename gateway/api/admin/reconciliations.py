@@ -1,0 +1,101 @@
+"""`/gateway/v1/admin/reconciliations`: comparisons with Venice's bill, and one more on demand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.administer import reconciling as verbs
+from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.forms import Form, Moment, PageSize, read_form, read_query, whole
+from gateway.api.respond import json_response
+from gateway.api.shapes import Shape
+from gateway.core.errors import NotFound
+from gateway.moments import rfc3339
+from gateway.reconciled import SHOWN
+from gateway.records import Disagreement, Reconciliation
+
+
+class RunsPage(Form):
+    """Which runs."""
+
+    before: Annotated[int, Field(ge=1), BeforeValidator(whole)] | None = None
+    limit: PageSize = 100
+
+
+class NewRun(Form):
+    """From when on; without it from a week before the last whole run."""
+
+    since: Moment | None = None
+
+
+async def reconciliations(request: Request) -> Response:
+    """Runs, newest first, a page at a time; POST makes one and answers with what it found."""
+    office = office_of(request)
+    if request.method == "POST":
+        form = await read_form(request, NewRun)
+        ran = await verbs.run(office, actor_of(request), form.since)
+        return json_response({**run_shape(ran.run), "spending": ran.spending}, 201)
+    page = read_query(request, RunsPage)
+    runs, following = await verbs.page(office, page.before, page.limit)
+    return json_response(
+        {
+            "reconciliation": office.reconciler.state,
+            "runs": [head_shape(run) for run in runs],
+            "next": following,
+        }
+    )
+
+
+async def reconciliation(request: Request) -> Response:
+    """One run, with all that is kept of it."""
+    given = request.path_params["id"]
+    if not (given.isascii() and given.isdecimal() and len(given) < 18):
+        raise NotFound(f"There is no reconciliation {given}.")
+    return json_response(run_shape(await verbs.find(office_of(request), int(given))))
+
+
+def head_shape(run: Reconciliation) -> Shape:
+    """A run without each of its findings."""
+    return {
+        "run": run.number,
+        "started_at": rfc3339(run.started_at),
+        "ended_at": rfc3339(run.ended_at),
+        "by": run.actor,
+        "since": rfc3339(run.since),
+        "until": rfc3339(run.until),
+        "complete": run.is_complete,
+        "rows": run.rows,
+        "jobs": run.jobs,
+        "drift_usd": str(run.drift),
+        "corrected_usd": str(run.corrected),
+        "counts": dict(run.counts),
+        "other_currencies": dict(run.otherwise),
+    }
+
+
+def run_shape(run: Reconciliation) -> Shape:
+    """A run with its findings by kind."""
+    by_kind = {
+        kind: [_finding(found) for found in run.findings if found.kind == kind] for kind in SHOWN
+    }
+    total = sum(run.counts.get(kind, 0) for kind in SHOWN)
+    return {**head_shape(run), **by_kind, "left_off": max(0, total - len(run.findings))}
+
+
+def _finding(found: Disagreement) -> Shape:
+    return {
+        "job": found.job,
+        "queue_id": found.queue_id,
+        "request_id": found.request_id,
+        "user": found.user,
+        "model": found.model,
+        "at": rfc3339(found.at),
+        "ours_usd": None if found.ours is None else str(found.ours),
+        "billed_usd": None if found.billed is None else str(found.billed),
+        "act": found.act,
+        "reason": found.reason,
+    }

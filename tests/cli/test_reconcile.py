@@ -1,0 +1,64 @@
+"""`reconcile` with and without a gateway, with and without the key that may read the bill."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from gateway.simulator.settings import DEFAULT_BILLING_KEY
+from tests.cli.conftest import BILLED, DOUBTED, Place
+from tests.simulator_process import SimulatorProcess
+
+
+def test_without_the_billing_key_it_is_refused_and_says_how_to_set_it(place: Place) -> None:
+    done = place.run("reconcile", "--json")
+    assert (done.status, done.out) == (1, "")
+    assert "Set VENICE_BILLING_KEY" in done.error
+
+
+def test_without_a_gateway_it_asks_venice_itself(alone: Place) -> None:
+    done = alone.run("reconcile", "--json", VENICE_BILLING_KEY=DEFAULT_BILLING_KEY)
+    assert done.status == 0, done.error
+    assert [found["job"] for found in done.value["waiting"]] == [DOUBTED, BILLED]
+    assert (done.value["by"], done.value["complete"]) == ("admin", True)
+    again = alone.run("reconcile", "--csv", VENICE_BILLING_KEY=DEFAULT_BILLING_KEY)
+    rows = list(csv.DictReader(io.StringIO(again.out)))
+    assert [row["job"] for row in rows] == [DOUBTED, BILLED]
+    assert {row["finding"] for row in rows} == {"waiting"}
+    shown = alone.run("reconcile", VENICE_BILLING_KEY=DEFAULT_BILLING_KEY)
+    assert "drift_usd" in shown.out
+    assert DOUBTED in shown.out
+
+
+def test_a_key_that_may_not_read_the_bill_is_said_so(alone: Place) -> None:
+    done = alone.run("reconcile", VENICE_BILLING_KEY="vk-inference-0123456789")
+    assert done.status == 1
+    assert "Venice refuses VENICE_BILLING_KEY" in done.error
+    assert "vk-inference" not in done.out + done.error
+
+
+def test_the_bill_of_another_upstream_is_not_compared(alone: Place) -> None:
+    with SimulatorProcess(seed=7) as other:
+        done = alone.run(
+            "reconcile", VGW_UPSTREAM_URL=other.url, VENICE_BILLING_KEY=DEFAULT_BILLING_KEY
+        )
+        assert other.truth()["requests"] == {}
+    assert done.status == 1
+    assert "belongs to" in done.error
+
+
+def test_a_date_that_is_none_is_wrong_usage(alone: Place) -> None:
+    done = alone.run("reconcile", "--since", "soon", VENICE_BILLING_KEY=DEFAULT_BILLING_KEY)
+    assert done.status == 2
+
+
+def test_the_doctor_says_whether_the_bill_can_be_read(alone: Place) -> None:
+    def told(key: str | None) -> tuple[str, str]:
+        settings = {} if key is None else {"VENICE_BILLING_KEY": key}
+        checks = alone.run("doctor", "--json", **settings).value["checks"]
+        (found,) = [check for check in checks if check["name"] == "billing key"]
+        return found["status"], found["message"]
+
+    assert "reconciliation with Venice's bill is off" in told(None)[1]
+    assert told(DEFAULT_BILLING_KEY)[0] == "ok"
+    assert told("vk-inference-0123456789")[0] == "problem"
