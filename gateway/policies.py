@@ -7,7 +7,7 @@ section belongs to one file. Nothing is changed or watched here: reloading is th
 from __future__ import annotations
 
 import difflib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -25,6 +25,8 @@ from gateway.policy_files import BadPolicy, Document, Path_, Place, Problem, Val
 __all__ = ["BadPolicy", "LoadedRules", "Place", "Problem", "load_rules", "rules_schema"]
 
 Sections = dict[str, Any]
+Membership = tuple[str | None, str | None]
+"""A user's team and a policy of their own, where they have one."""
 EXTENDS_MAX = 20
 """Policies in a row: nobody could say what the last of a longer one allows."""
 
@@ -41,13 +43,11 @@ class LoadedRules:
     """Where each value was written, inherited ones under both names."""
 
 
-def load_rules(
-    folder: Path, *, users_by_team: Mapping[str | None, int] | None = None
-) -> LoadedRules:
+def load_rules(folder: Path, *, users: Mapping[Membership, int] | None = None) -> LoadedRules:
     """The rules of a folder; `BadPolicy` with every file, line and reason.
 
-    `users_by_team` (None for users without one) lets the warnings compare what users may spend
-    with the pools they share; users with a policy of their own count as if they had their team's.
+    `users` counts people by team and policy of their own; it lets the warnings compare what they
+    may spend with the pools they share.
     """
     document = read_folder(folder)
     sections = _inherited(document)
@@ -72,7 +72,7 @@ def load_rules(
         raise BadPolicy(unknown)
     warnings = [f"{name} is not read: policies end in .yaml" for name in document.unread]
     warnings += _too_small(rulebook)
-    warnings += _overcommitted(rulebook, users_by_team or {})
+    warnings += _overcommitted(rulebook, users or {})
     return LoadedRules(rulebook, document.version, tuple(warnings), document.places)
 
 
@@ -281,15 +281,18 @@ def _below(where: str, windows: Mapping[str, Money], job: Money | str) -> Iterat
             yield f"{where}.{window} is {limit}, too small for one job of {job}"
 
 
-def _overcommitted(rulebook: Rulebook, users_by_team: Mapping[str | None, int]) -> Iterator[str]:
+def _overcommitted(rulebook: Rulebook, users: Mapping[Membership, int]) -> Iterator[str]:
     """Pools that would not last if all of their users spent what they may."""
     everyone: Counter[str] = Counter()
-    for name, users in users_by_team.items():
-        each_user = rulebook.policies[rulebook.policy_name_for(None, name)].each_user
-        together = {window: users * limit.micros for window, limit in each_user.items()}
+    by_team: dict[str, Counter[str]] = defaultdict(Counter)
+    for (member_of, own), number in users.items():
+        each_user = rulebook.policies[rulebook.policy_name_for(own, member_of)].each_user
+        together = {window: number * limit.micros for window, limit in each_user.items()}
         everyone.update(together)
-        if name is not None and name in rulebook.teams:
-            yield from _beyond(f"teams.{name}.pool", rulebook.teams[name].pool, together)
+        if member_of is not None:
+            by_team[member_of].update(together)
+    for name, team in rulebook.teams.items():
+        yield from _beyond(f"teams.{name}.pool", team.pool, by_team[name])
     yield from _beyond("organization.pool", rulebook.organization.pool, everyone)
 
 

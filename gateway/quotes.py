@@ -79,7 +79,9 @@ class QuoteBook:
         key = digest(canonical)
         known = self._known.get(key)
         fresh = min(self._rules().fresh / 1000, AGE_SECONDS_MAX)
-        if known is not None and self._clock.monotonic() - known.at < fresh:
+        is_fresh = known is not None and self._clock.monotonic() - known.at < fresh
+        # What was free by another policy is asked for again.
+        if known is not None and is_fresh and (known.price or self._may_be_free(inputs)):
             return replace(known, is_cached=True)
         task = self._asking.get(key)
         if task is None:
@@ -106,9 +108,8 @@ class QuoteBook:
         if not reply.is_ok:
             raise refusal_of(reply)
         model = str(inputs.get("model"))
-        may_be_free = any(fnmatchcase(model, glob) for glob in self._rules().free_models)
         try:
-            price = read_quote(reply.document, may_be_free=may_be_free)
+            price = read_quote(reply.document, may_be_free=self._may_be_free(inputs))
         except NotAnAmount as error:
             raise QuoteUnavailable(
                 f"Venice gave no usable price for {model} ({error}), so nothing was ordered. "
@@ -121,6 +122,11 @@ class QuoteBook:
         while len(self._known) > QUOTES_KEPT:
             self._known.popitem(last=False)
         return quoted
+
+    def _may_be_free(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether the policy names the model as one that may cost nothing."""
+        model = str(inputs.get("model"))
+        return any(fnmatchcase(model, glob) for glob in self._rules().free_models)
 
     def _drifted_from(self, key: str, model: str, price: Money) -> Money | None:
         """The price of the same inputs before, where this one is another by more than allowed."""

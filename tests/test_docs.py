@@ -8,11 +8,12 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer
 import yaml
+from pydantic import BaseModel
 
 from docs.print_diagrams import with_diagrams
 from docs.print_screens import SCREENS
@@ -21,6 +22,7 @@ from gateway.api.routes import DOORS
 from gateway.cli.adoption import COLUMNS
 from gateway.cli.program import app
 from gateway.cli.snippets import SNIPPETS
+from gateway.core.policy import Rulebook
 from gateway.metrics import PREFIX, Metrics
 from gateway.policies import load_rules
 from gateway.settings import VARIABLES, load_settings
@@ -96,6 +98,29 @@ def test_every_picture_is_of_a_command_that_exists_small_and_on_a_page() -> None
         assert len(text) < PICTURE_CHARACTERS_MAX
         assert "venice-gateway&#160;" in text
         assert re.findall(r"url\((?!#)|@import|vgw_\w{10}_|vga_", text) == []
+
+
+def policy_fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
+    """Every field of policy files as it is documented, `teams.NAME.pool`."""
+    for name, field in model.model_fields.items():
+        inner = next(iter(_inner(field.annotation)), None)
+        if inner is None:
+            yield path + name
+        else:
+            between = {"teams": "NAME.", "policies": "NAME.", "per_model": "PATTERN."}
+            yield from policy_fields(inner, f"{path}{name}.{between.get(name, '')}")
+
+
+def _inner(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _inner(part)
+
+
+def test_every_field_of_the_policies_is_documented_and_every_documented_one_exists() -> None:
+    known = {*policy_fields(Rulebook), "policies.NAME.extends"}
+    assert sorted(first_column("policies.md")) == sorted(known)
 
 
 def test_every_error_is_documented_with_its_status_and_every_documented_one_exists() -> None:

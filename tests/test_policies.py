@@ -84,7 +84,7 @@ def test_the_example_of_the_guide_is_read_as_it_says(tmp_path: Path) -> None:
 
 
 def test_the_shipped_policies_load_without_a_warning() -> None:
-    rules = load_rules(SHIPPED, users_by_team={None: 10})
+    rules = load_rules(SHIPPED, users={(None, None): 10})
     assert rules.warnings == ()
     assert rules.rulebook.policies["default"].each_user
 
@@ -443,10 +443,23 @@ def test_users_who_may_spend_more_than_their_pool_are_warned_of(tmp_path: Path) 
         """,
     )
     assert not load_rules(tmp_path).warnings
-    assert not load_rules(tmp_path, users_by_team={"film": 3, None: 2}).warnings
-    assert load_rules(tmp_path, users_by_team={"film": 4, None: 2}).warnings == (
+    assert not load_rules(tmp_path, users={("film", None): 3, (None, None): 2}).warnings
+    assert load_rules(tmp_path, users={("film", None): 4, (None, None): 2}).warnings == (
         "teams.film.pool.month is 200.000000, but its users may spend 240.000000 together",
         "organization.pool.month is 300.000000, but its users may spend 360.000000 together",
+    )
+
+
+def test_users_with_a_policy_of_their_own_count_by_it(tmp_path: Path) -> None:
+    write(
+        tmp_path,
+        a="version: 1\norganization: {pool: {day: 10}}\nteams: {film: {pool: {day: 8}}}\n",
+        b="policies:\n  default: {each_user: {day: 1}}\n  rich: {each_user: {day: 9}}\n",
+    )
+    assert not load_rules(tmp_path, users={("film", None): 8, (None, None): 2}).warnings
+    assert load_rules(tmp_path, users={("film", "rich"): 1, (None, None): 2}).warnings == (
+        "teams.film.pool.day is 8.000000, but its users may spend 9.000000 together",
+        "organization.pool.day is 10.000000, but its users may spend 11.000000 together",
     )
 
 

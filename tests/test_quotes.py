@@ -54,9 +54,9 @@ class House:
         self.clock = StillClock()
         self.seller = Seller()
         self.metrics = Metrics()
-        rules_ = QuoteRules.model_validate(rules)
+        self.rules = QuoteRules.model_validate(rules)
         upstream = cast(Upstream, self.seller)
-        self.book = QuoteBook(upstream, self.clock, self.metrics, lambda: rules_)
+        self.book = QuoteBook(upstream, self.clock, self.metrics, lambda: self.rules)
 
     async def price(self, inputs: str = "wan 5s") -> Money:
         return (await self.ask(inputs)).price
@@ -64,9 +64,9 @@ class House:
     async def ask(self, inputs: str = "wan 5s") -> Quoted:
         return await self.book.quote({"model": "wan"}, inputs, "ann", 1e9)
 
-    def drifts(self, direction: str) -> float | None:
+    def drifts(self, direction: str) -> float:
         name = "venice_gateway_quote_drifts_total"
-        return self.metrics.registry.get_sample_value(name, {"direction": direction})
+        return self.metrics.registry.get_sample_value(name, {"direction": direction}) or 0.0
 
 
 @pytest.fixture
@@ -156,7 +156,7 @@ async def test_a_price_that_drifts_is_counted_and_both_numbers_are_kept() -> Non
             "now_usd": "0.120000",
         }
     ]
-    assert (house.drifts("up"), house.drifts("down")) == (1, None)
+    assert (house.drifts("up"), house.drifts("down")) == (1, 0)
     house.seller.price = Decimal("0.01")
     await house.clock.advance(61)
     await house.price()
@@ -194,3 +194,6 @@ async def test_nothing_is_a_price_only_where_the_policy_names_the_model() -> Non
     free = House(free_models=["wan*"])
     free.seller.price = Decimal(0)
     assert await free.price() == Money(0)
+    free.rules = QuoteRules()
+    with pytest.raises(QuoteUnavailable):
+        await free.price()

@@ -6,12 +6,15 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.cli.reach import Refused, WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
+
+if TYPE_CHECKING:
+    from gateway.policies import Membership
 
 app = typer.Typer(no_args_is_help=True, help="The rules in the policy files.")
 
@@ -45,7 +48,7 @@ def check(
         raise WrongUsage(f"All files of a folder are one document: check {folder.parent} instead.")
     is_known = settings.url is not None or settings.database_path.exists()
     try:
-        loaded = load_rules(folder, users_by_team=_users_by_team() if is_known else None)
+        loaded = load_rules(folder, users=_users() if is_known else None)
     except BadPolicy as error:
         for problem in error.problems:
             note(f"error: {problem}")
@@ -64,11 +67,12 @@ def check(
         print(f"{folder} can be used (version {loaded.version}).")
 
 
-def _users_by_team() -> dict[str | None, int] | None:
-    """How many users each team has, for warnings; None, said aloud, where nobody can be asked."""
+def _users() -> dict[Membership, int] | None:
+    """How many users there are of each team and policy; None, said aloud, where nobody is asked."""
     try:
         with administration() as doors:
-            return dict(Counter(user["team"] for user in doors.every("users")))
+            active = (user for user in doors.every("users") if user["disabled_at"] is None)
+            return dict(Counter((user["team"], user["policy"]) for user in active))
     except Refused as error:
         note(f"warning: users are not compared with their pools: {error}")
         return None
