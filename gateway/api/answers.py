@@ -42,27 +42,6 @@ class KeyAnswer(TypedDict):
     counts_as: str
 
 
-class UserWithKeys(UserAnswer):
-    """A user and their keys."""
-
-    keys: list[KeyAnswer]
-
-
-class NewKeyAnswer(TypedDict):
-    """A key that was made; its text is shown this once."""
-
-    id: str
-    key: str
-    user: str
-
-
-class RotatedKeyAnswer(NewKeyAnswer):
-    """A key that takes another's place."""
-
-    replaces: str
-    replaced_until: str | None
-
-
 class TeamAnswer(TypedDict):
     """A team as the policy files name it, and who is in it."""
 
@@ -212,10 +191,3 @@ class DeliveryAnswer(TypedDict):
     ended_at: str | None
     last_status: int | None
     last_why: str | None
-
-
-class SpendingAnswer(TypedDict):
-    """Whether anything may be bought."""
-
-    stopped: bool
-    why: str | None

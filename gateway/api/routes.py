@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.routing import BaseRoute, Route
 
-from gateway.api import probes
+from gateway.api import openapi, probes
 from gateway.api.admin import routes as admin
 from gateway.api.own import dry_run, events, jobs, me, media, usage, videos, webhook
 from gateway.api.venice import balance, complete, models, queue, quote, rate_limits, retrieve
@@ -32,6 +32,7 @@ OWN_DOORS = {
     "job_links": Route("/gateway/v1/jobs/{id}/links", jobs.links, methods=["POST"]),
     "dry_run": Route("/gateway/v1/dry-run", dry_run.dry_run, methods=["POST"]),
     "videos": Route("/gateway/v1/videos/{id}", videos.video, methods=["GET"]),
+    "openapi": Route("/gateway/v1/openapi.json", openapi.openapi, methods=["GET"]),
     "media": Route("/gateway/v1/media/{token}", media.media, methods=["GET", "DELETE"]),
 }
 

@@ -15,8 +15,8 @@ from gateway.api.routes import DOORS, OPEN_DOORS
 from tests.api.conftest import ADMIN
 from tests.gateway_process import GatewayProcess
 
-WITHOUT_A_KEY = {*OPEN_DOORS, "media"}
-"""Probes, and links that are their own key."""
+WITHOUT_A_KEY = {*OPEN_DOORS, "media", "openapi"}
+"""Probes, links that are their own key, and the description of the doors."""
 BODY = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a gondola", "duration": "5s"}
 
 

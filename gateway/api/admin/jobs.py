@@ -67,7 +67,8 @@ class Elsewhere(Form):
     tags: Tags = ()
     created_at: Moment | None = None
     download_url: Annotated[
-        str | None, Field(max_length=LINK_CHARACTERS_MAX, repr=False), AfterValidator(_link)
+        Annotated[str, Field(max_length=LINK_CHARACTERS_MAX), AfterValidator(_link)] | None,
+        Field(repr=False),
     ] = None
 
     @property

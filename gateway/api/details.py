@@ -1,0 +1,180 @@
+"""Answers about one thing, and about what was made or found: rows with what belongs to them.
+
+They hold shapes as `answers.py` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from gateway.api.answers import (
+    AdminKeyAnswer,
+    DeliveryAnswer,
+    EntryAnswer,
+    JobAnswer,
+    KeyAnswer,
+    TeamAnswer,
+    UserAnswer,
+    WindowAnswer,
+)
+
+
+class UserWithKeys(UserAnswer):
+    """A user and their keys."""
+
+    keys: list[KeyAnswer]
+
+
+class NewKeyAnswer(TypedDict):
+    """A key that was made; its text is shown this once."""
+
+    id: str
+    key: str
+    user: str
+
+
+class RotatedKeyAnswer(NewKeyAnswer):
+    """A key that takes another's place."""
+
+    replaces: str
+    replaced_until: str | None
+
+
+class SpendingAnswer(TypedDict):
+    """Whether anything may be bought."""
+
+    stopped: bool
+    why: str | None
+
+
+class SpendAnswer(TypedDict):
+    """A row of spending; a first field is called by what it was asked for."""
+
+    settled_usd: str
+    reserved_usd: str
+    in_doubt_usd: str
+    jobs: int
+
+
+class JobWithEntries(JobAnswer):
+    """A job, and every entry about its money."""
+
+    upstream_key: str | None
+    looks: int
+    suspicious: bool
+    video_sha256: str | None
+    entries: list[EntryAnswer]
+
+
+class TeamsAnswer(TypedDict):
+    """All teams."""
+
+    teams: list[TeamAnswer]
+
+
+class TeamWithWindows(TeamAnswer):
+    """A team, and how its pool stands."""
+
+    windows: list[WindowAnswer]
+
+
+class UserPolicyAnswer(TypedDict):
+    """The rules that apply to a user, where each was written, and how their windows stand."""
+
+    user: str
+    team: str | None
+    policy: str
+    rules: dict[str, Any]
+    written_in: dict[str, str]
+    windows: list[WindowAnswer]
+
+
+class VerificationAnswer(TypedDict):
+    """What re-deriving every balance found."""
+
+    ok: bool
+    entries: int
+    drift_usd: str
+    problems: list[str]
+
+
+class PurgeAnswer(TypedDict):
+    """The videos that went, or would go."""
+
+    videos: int
+    bytes: int
+    dry_run: bool
+    jobs: list[str]
+
+
+class TryAnswer(TypedDict):
+    """One try to tell a notice."""
+
+    at: str
+    took_ms: int
+    status: int | None
+    why: str | None
+
+
+class DeliveryWithTries(DeliveryAnswer):
+    """A delivery, and every try."""
+
+    attempts: list[TryAnswer]
+
+
+class NoticeAnswer(TypedDict):
+    """One notice: what it says, and every try to tell it."""
+
+    notice: str
+    event: str
+    subject: str
+    team: str | None
+    user: str | None
+    at: str
+    facts: dict[str, Any]
+    deliveries: list[DeliveryWithTries]
+
+
+class AdminKeysAnswer(TypedDict):
+    """All named admin keys."""
+
+    admin_keys: list[AdminKeyAnswer]
+
+
+class NewAdminKeyAnswer(TypedDict):
+    """An admin key that was made; its text is shown this once."""
+
+    id: str
+    key: str
+    name: str
+    role: str
+
+
+class PoliciesAnswer(TypedDict):
+    """The rules in force, in short."""
+
+    version: str
+    policies: list[str]
+    teams: list[str]
+    warnings: list[str]
+
+
+class WebhookAnswer(TypedDict):
+    """Where a user is told of their own jobs."""
+
+    url: str
+    events: list[str]
+    created_at: str
+
+
+class NewWebhookAnswer(WebhookAnswer):
+    """The same, with its signing secret, which is shown this once."""
+
+    secret: str
+
+
+class LinkAnswer(TypedDict):
+    """A link that ends by itself."""
+
+    url: str
+    expires_at: str | None
