@@ -57,7 +57,8 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("rounds", [1, pytest.param(50, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("rounds", [1, pytest.param(100, marks=pytest.mark.torture)])
+@pytest.mark.timeout(3600)
 async def test_no_fault_between_gateway_and_venice_buys_twice(
     gateway: GatewayProcess, simulator: SimulatorProcess, rounds: int, chance: random.Random
 ) -> None:

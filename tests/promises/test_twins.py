@@ -168,7 +168,8 @@ async def test_an_order_in_doubt_is_answered_the_same_until_a_new_one_is_forced(
     assert_books_balance(gateway)
 
 
-@pytest.mark.parametrize("rounds", [2, pytest.param(200, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("rounds", [2, pytest.param(1_000, marks=pytest.mark.torture)])
+@pytest.mark.timeout(3600)
 async def test_of_64_orders_with_one_idempotency_key_one_reaches_venice(
     gateway: GatewayProcess, simulator: SimulatorProcess, rounds: int
 ) -> None:
