@@ -13,13 +13,13 @@ from pathlib import Path
 
 from gateway.storage.writer import GROUP_MAX, connect
 
-_SCHEMA = """
+SCHEMA = """
 CREATE TABLE balances (name TEXT PRIMARY KEY, used INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE jobs (number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, user TEXT, quote INTEGER)
     STRICT;
 CREATE TABLE entries (id INTEGER PRIMARY KEY, job TEXT, at INTEGER, reserved INTEGER) STRICT;
 """
-_MOVE = "UPDATE balances SET used = used + ? WHERE name = ? AND used + ? <= ?"
+MOVE = "UPDATE balances SET used = used + ? WHERE name = ? AND used + ? <= ?"
 LIMIT = 10**15
 
 _Task = tuple[str, tuple[str, ...], int, asyncio.Future[bool]]
@@ -30,7 +30,7 @@ class BareWriter:
 
     def __init__(self, path: Path, balances: set[str]) -> None:
         self._connection = connect(path)
-        self._connection.executescript(_SCHEMA)
+        self._connection.executescript(SCHEMA)
         self._connection.executemany(
             "INSERT INTO balances VALUES (?, 0)", [(name,) for name in sorted(balances)]
         )
@@ -69,7 +69,7 @@ class BareWriter:
         execute = self._connection.execute
         execute("SAVEPOINT one")
         for name in names:
-            if execute(_MOVE, (price, name, price, LIMIT)).rowcount != 1:
+            if execute(MOVE, (price, name, price, LIMIT)).rowcount != 1:
                 execute("ROLLBACK TO one")
                 execute("RELEASE one")
                 return False

@@ -1,11 +1,15 @@
-"""Durable reservations over four windows: the ledger beside the bare writer, on the same disk."""
+"""Durable reservations over four windows: the ledger beside the bare writer, beside aiosqlite call
+by call, and beside itself with a past of a million jobs; all on the same disk.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
@@ -14,12 +18,18 @@ from gateway.core.budget import Calendar, Limit, Scope
 from gateway.core.money import Money
 from gateway.records import Caller, Key, Order, Reserved, User
 from gateway.storage.ledger_sqlite import SqliteLedger
+from tests.bench import old_jobs
 from tests.bench.bare_writer import LIMIT, BareWriter
+from tests.bench.call_by_call import CallByCall
 from tests.bench.rounds import Comparison, compare
 
-GOAL = 0.3
+GOAL, GOAL_CALL_BY_CALL, GOAL_OLD = 0.5, 10.0, 0.8
 IN_FLIGHT = {1: 400, 32: 4_000, 256: 12_000}
 """How many at once, and how many in all in one turn."""
+MANY = max(IN_FLIGHT)
+CALL_BY_CALL = 1_000
+"""So many are enough of the slow one."""
+OLD_JOBS = 1_000_000
 USERS, TEAMS = 32, 4
 PRICE = Money(500_000)
 AMOUNT = Money(LIMIT)
@@ -30,62 +40,141 @@ CALENDAR = Calendar()
 ReserveOne = Callable[[int], Awaitable[bool]]
 
 
+@dataclass(frozen=True)
+class Reservers:
+    """Four ways to reserve."""
+
+    ledger: ReserveOne
+    bare: ReserveOne
+    call_by_call: ReserveOne
+    old_ledger: ReserveOne
+
+
 def compare_reservations(folder: Path, turns: int, share: float) -> list[Comparison]:
-    """One comparison for each number in flight; `share` shortens the turns."""
+    """One comparison for each number in flight, and three at the most; `share` shortens the turns,
+    and the past."""
     loop = uvloop.new_event_loop()
+    stack = AsyncExitStack()
     try:
-        ledger = loop.run_until_complete(
-            SqliteLedger.open(folder / "ledger.db", upstream="bench", now=1)
-        )
-        bare = loop.run_until_complete(_open_bare(folder / "bare.db"))
-        numbers = itertools.count()
-
-        async def by_ledger(number: int) -> bool:
-            return isinstance(await ledger.reserve(_order(number), AT), Reserved)
-
-        async def by_bare(number: int) -> bool:
-            return await bare.reserve(f"job-{number:020}", _names(number), PRICE.micros)
-
-        def rate(reserve: ReserveOne, in_flight: int) -> float:
-            count = max(in_flight, round(IN_FLIGHT[in_flight] * share))
-            return loop.run_until_complete(_rate(reserve, in_flight, count, numbers))
-
-        found = [
-            compare(
-                f"durable reservations, {in_flight} in flight",
-                "reservations/s",
-                lambda n=in_flight: rate(by_ledger, n),  # type: ignore[misc]
-                lambda n=in_flight: rate(by_bare, n),  # type: ignore[misc]
-                turns=turns,
-                goal=GOAL if in_flight == max(IN_FLIGHT) else None,
-            )
-            for in_flight in IN_FLIGHT
-        ]
-        verification = loop.run_until_complete(ledger.verify())
-        assert verification.is_sound, verification.problems
-        bare.close()
-        loop.run_until_complete(ledger.close())
-        return found
+        ways = loop.run_until_complete(_open(stack, folder, round(OLD_JOBS * share)))
+        return list(_compared(loop, ways, turns, share))
     finally:
+        loop.run_until_complete(stack.aclose())
         loop.close()
 
 
-async def _open_bare(path: Path) -> BareWriter:
-    return BareWriter(path, {name for number in range(USERS) for name in _names(number)})
+def _compared(
+    loop: asyncio.AbstractEventLoop, ways: Reservers, turns: int, share: float
+) -> Iterator[Comparison]:
+    numbers = itertools.count()
+
+    def run(reserve: ReserveOne, in_flight: int, count: int) -> _Run:
+        count = max(in_flight, round(count * share))
+        return loop.run_until_complete(_run(reserve, in_flight, count, numbers))
+
+    def rate(reserve: ReserveOne, in_flight: int, count: int = 0) -> float:
+        return run(reserve, in_flight, count or IN_FLIGHT[in_flight]).rate
+
+    def wait(reserve: ReserveOne) -> float:
+        return run(reserve, MANY, IN_FLIGHT[MANY]).p99_ms
+
+    unit = "reservations/s"
+    for in_flight in IN_FLIGHT:
+        yield compare(
+            f"durable reservations, {in_flight} in flight",
+            unit,
+            lambda n=in_flight: rate(ways.ledger, n),  # type: ignore[misc]
+            lambda n=in_flight: rate(ways.bare, n),  # type: ignore[misc]
+            turns=turns,
+            goal=GOAL,
+        )
+    yield compare(
+        f"the 99th of 100 waits for one, {MANY} in flight",
+        "ms",
+        lambda: wait(ways.ledger),
+        lambda: wait(ways.bare),
+        turns=turns,
+        goal=None,
+        is_wait=True,
+    )
+    yield compare(
+        f"durable reservations, {MANY} in flight, beside aiosqlite call by call",
+        unit,
+        lambda: rate(ways.ledger, MANY),
+        lambda: rate(ways.call_by_call, MANY, CALL_BY_CALL),
+        turns=turns,
+        goal=GOAL_CALL_BY_CALL,
+    )
+    yield compare(
+        f"durable reservations, {MANY} in flight, {OLD_JOBS:,} old jobs beside none",
+        unit,
+        lambda: rate(ways.old_ledger, MANY),
+        lambda: rate(ways.ledger, MANY),
+        turns=turns,
+        goal=GOAL_OLD,
+    )
 
 
-async def _rate(
+async def _open(stack: AsyncExitStack, folder: Path, old: int) -> Reservers:
+    names = {name for number in range(USERS) for name in _names(number)}
+    ledger = await _open_ledger(stack, folder / "ledger.db")
+    old_jobs.fill(folder / "old.db", old, AT)
+    old_ledger = await _open_ledger(stack, folder / "old.db")
+    bare = BareWriter(folder / "bare.db", names)
+    stack.callback(bare.close)
+    call_by_call = await CallByCall.open(folder / "calls.db", names)
+    stack.push_async_callback(call_by_call.close)
+
+    async def by_ledger(number: int) -> bool:
+        return isinstance(await ledger.reserve(_order(number), AT), Reserved)
+
+    async def by_old_ledger(number: int) -> bool:
+        return isinstance(await old_ledger.reserve(_order(number), AT), Reserved)
+
+    async def by_bare(number: int) -> bool:
+        return await bare.reserve(f"job-{number:020}", _names(number), PRICE.micros)
+
+    async def by_calls(number: int) -> bool:
+        return await call_by_call.reserve(f"job-{number:020}", _names(number), PRICE.micros)
+
+    return Reservers(by_ledger, by_bare, by_calls, by_old_ledger)
+
+
+async def _open_ledger(stack: AsyncExitStack, path: Path) -> SqliteLedger:
+    ledger = await SqliteLedger.open(path, upstream=old_jobs.UPSTREAM, now=1)
+
+    async def prove_and_close() -> None:
+        verification = await ledger.verify()
+        await ledger.close()
+        assert verification.is_sound, verification.problems
+
+    stack.push_async_callback(prove_and_close)
+    return ledger
+
+
+@dataclass(frozen=True)
+class _Run:
+    rate: float
+    p99_ms: float
+
+
+async def _run(
     reserve: ReserveOne, in_flight: int, count: int, numbers: itertools.count[int]
-) -> float:
+) -> _Run:
     left = iter(range(count))
+    waits: list[float] = []
 
     async def one_client() -> None:
         for _ in left:
+            asked = time.perf_counter()
             assert await reserve(next(numbers)), "a reservation within all limits was refused"
+            waits.append(time.perf_counter() - asked)
 
     started = time.perf_counter()
     await asyncio.gather(*(one_client() for _ in range(in_flight)))
-    return count / (time.perf_counter() - started)
+    rate = count / (time.perf_counter() - started)
+    waits.sort()
+    return _Run(rate, waits[len(waits) * 99 // 100] * 1000)
 
 
 def _names(number: int) -> tuple[str, ...]:

@@ -14,12 +14,23 @@ Measure = Callable[[], float]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the turns gave: each a pair of (subject, baseline), in `unit`, more is better."""
+    """What the turns gave: each a pair of (subject, baseline), in `unit`.
+
+    More is better, or where `is_wait` says so, less; either way a ratio of 1 means that both are
+    alike, and a greater one that the subject is better.
+    """
 
     name: str
     unit: str
     pairs: tuple[tuple[float, float], ...]
     goal: float | None = None
+    is_wait: bool = False
+
+    @property
+    def ratios(self) -> list[float]:
+        """Each turn's own."""
+        ratios = [subject / baseline for subject, baseline in self.pairs]
+        return [1 / ratio for ratio in ratios] if self.is_wait else ratios
 
     @property
     def subject(self) -> float:
@@ -34,13 +45,12 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """The median of the turns' own ratios."""
-        return median(subject / baseline for subject, baseline in self.pairs)
+        return median(self.ratios)
 
     @property
     def spread(self) -> tuple[float, float]:
         """The lowest and the highest ratio of a turn."""
-        ratios = [subject / baseline for subject, baseline in self.pairs]
-        return min(ratios), max(ratios)
+        return min(self.ratios), max(self.ratios)
 
     @property
     def verdict(self) -> str:
@@ -57,7 +67,14 @@ class Comparison:
 
 
 def compare(
-    name: str, unit: str, subject: Measure, baseline: Measure, *, turns: int, goal: float | None
+    name: str,
+    unit: str,
+    subject: Measure,
+    baseline: Measure,
+    *,
+    turns: int,
+    goal: float | None,
+    is_wait: bool = False,
 ) -> Comparison:
     """Measure both `turns` times, one after the other, after one turn that is thrown away."""
     pairs = []
@@ -69,4 +86,4 @@ def compare(
             bare, measured = baseline(), subject()
         if turn:
             pairs.append((measured, bare))
-    return Comparison(name, unit, tuple(pairs), goal)
+    return Comparison(name, unit, tuple(pairs), goal, is_wait)
