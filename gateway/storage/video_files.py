@@ -19,6 +19,7 @@ from gateway.ports import StoreFailure
 
 WRITE_BYTES_MIN = 256 * 2**10
 """Handing work to a thread costs some 50 µs, as much as writing this much."""
+SUFFIX = ".mp4"
 NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 UNREADABLE = frozenset({errno.EIO, errno.EISDIR})
 
@@ -202,5 +203,20 @@ def empty(folder: Path) -> int:
 
 
 def names(root: Path) -> list[str]:
-    """Names of all stored files below `root`, without their suffix."""
-    return [file.stem for file in root.glob("??/??/*.mp4")]
+    """Names of all stored files below `root`, without their suffix.
+
+    Read folder by folder: there are up to 65,536, and a glob takes four times as long over them.
+    """
+    folders = (folder for above in _folders(os.fspath(root)) for folder in _folders(above))
+    return [
+        name.removesuffix(SUFFIX)
+        for folder in folders
+        for name in os.listdir(folder)  # noqa: PTH208 - a Path for each costs what was saved
+        if name.endswith(SUFFIX)
+    ]
+
+
+def _folders(above: str) -> list[str]:
+    """The folders in a folder whose names are the beginnings of stored names."""
+    with os.scandir(above) as entries:
+        return [entry.path for entry in entries if len(entry.name) == 2 and entry.is_dir()]
