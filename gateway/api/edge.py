@@ -187,6 +187,8 @@ def _one_spelling(scope: Scope) -> str:
     An escaped path is none of ours: each door has one spelling that needs no escape.
     """
     path: str = scope["path"]
+    if "//" not in path and path[-1:] != "/" and b"%" not in scope.get("raw_path", b""):
+        return path
     if not _SLASHES.sub("/", path).startswith(VENICE_PREFIX):
         return path
     if b"%" in scope.get("raw_path", b""):

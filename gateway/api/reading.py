@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Iterable
 from typing import Any
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from gateway.api.services import services_of
 from gateway.core.errors import InvalidContentType, InvalidRequest, Issue, PayloadTooLarge
@@ -23,9 +24,10 @@ IDEMPOTENCY_KEY_CHARACTERS_MAX = 255
 
 async def read_object(request: Request, bytes_max: int | None = None) -> dict[str, Any]:
     """The JSON object in a request's body, numbers exact."""
-    if not _JSON.fullmatch(request.headers.get("content-type", "").strip()):
+    kind = header(request, b"content-type") or ""
+    if kind != "application/json" and not _JSON.fullmatch(kind.strip()):
         raise InvalidContentType
-    if request.headers.get("content-encoding", "identity").lower() != "identity":
+    if (header(request, b"content-encoding") or "identity").lower() != "identity":
         raise InvalidContentType
     content = await _read(request, bytes_max or services_of(request).body_bytes_max)
     try:
@@ -36,22 +38,33 @@ async def read_object(request: Request, bytes_max: int | None = None) -> dict[st
         raise InvalidRequest([Issue((), f"The request body cannot be read: {error}.")]) from error
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """The first header of a lower-case name; decoded only where it is the one wanted."""
+    headers: Iterable[tuple[bytes, bytes]] = request.scope["headers"]
+    for key, value in headers:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
 async def _read(request: Request, bytes_max: int) -> bytes:
     """The whole body; one that says or turns out to be too large is not read to its end."""
-    stated = request.headers.get("content-length")
+    stated = header(request, b"content-length")
     if stated is not None and stated.isdigit() and int(stated) > bytes_max:
         raise PayloadTooLarge(bytes_max)
     parts: list[bytes] = []
-    size = 0
-    try:
-        async for part in request.stream():
-            size += len(part)
-            if size > bytes_max:
-                raise PayloadTooLarge(bytes_max)
-            parts.append(part)
-    except ClientDisconnect as error:
-        raise ClientGone from error
-    return b"".join(parts)
+    size, is_last = 0, False
+    while not is_last:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            raise ClientGone
+        part = message.get("body", b"")
+        size += len(part)
+        if size > bytes_max:
+            raise PayloadTooLarge(bytes_max)
+        parts.append(part)
+        is_last = not message.get("more_body", False)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def is_tag(text: str) -> bool:
@@ -90,5 +103,8 @@ def read_idempotency_key(request: Request) -> str | None:
 
 def read_wait(request: Request, seconds_max: int) -> float:
     """Seconds of `Prefer: wait=N` (RFC 7240); 0 where there is none."""
-    match = re.search(r"\bwait=(\d{1,4})\b", request.headers.get("prefer", ""))
+    preferred = header(request, b"prefer")
+    if preferred is None:
+        return 0.0
+    match = re.search(r"\bwait=(\d{1,4})\b", preferred)
     return float(min(int(match[1]), seconds_max)) if match else 0.0

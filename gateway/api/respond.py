@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from gateway.core import errors
 from gateway.core.budget import Standing
@@ -61,6 +62,7 @@ VENICE_CODES = {
 """Codes for Venice's own refusals where it names none."""
 
 Fields = dict[str, Any]
+_JSON_TYPE = (b"content-type", b"application/json")
 
 
 def respond(error: errors.GatewayError, *, to_venice_client: bool) -> Response:
@@ -76,6 +78,22 @@ def respond(error: errors.GatewayError, *, to_venice_client: bool) -> Response:
     problem: Fields = {"type": "about:blank", "title": code.replace("_", " ").capitalize()}
     problem |= {"status": status, "detail": error.message, "code": code, **fields}
     return json_response(problem, status, _headers(error), "application/problem+json")
+
+
+class JsonText:
+    """An answer of 200 with JSON that is text already: the least that an answer can be."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del scope, receive  # what any ASGI application is handed
+        body = self._text.encode()
+        headers = [_JSON_TYPE, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
 
 
 def json_response(

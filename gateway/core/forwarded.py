@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 Address = IPv4Address | IPv6Address
@@ -15,6 +16,8 @@ Networks = Sequence[IPv4Network | IPv6Network]
 HOPS_MAX = 20
 """Proxies one behind the other: a longer chain is somebody's invention."""
 UNKNOWN = "unknown"
+ADDRESSES_READ = 8_192
+"""Addresses kept as they were read: the same clients come again and again."""
 
 _FOR = re.compile(r'(?:^|;)\s*for="?([^";]*)"?\s*(?=;|$)', re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[([^\]]*)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
@@ -35,8 +38,8 @@ def client_address(
     headers came and name different clients, one of them was sent by the client: neither counts.
     """
     nearest = read_address(peer or "")
-    if nearest is None:
-        return peer or UNKNOWN
+    if nearest is None or not trusted:
+        return _written(peer or UNKNOWN)
     if not _is_in(nearest, trusted):
         return str(nearest)
     found = {
@@ -47,6 +50,14 @@ def client_address(
     return str(found.pop() if len(found) == 1 else nearest)
 
 
+@lru_cache(maxsize=ADDRESSES_READ)
+def _written(peer: str) -> str:
+    """A peer in the one way that its address is written in, where it is one."""
+    address = read_address(peer)
+    return peer if address is None else str(address)
+
+
+@lru_cache(maxsize=ADDRESSES_READ)
 def read_address(text: str) -> Address | None:
     """An address as proxies write it: with a port, in brackets, an IPv4 one inside IPv6; None for
     anything else, a hidden name included."""

@@ -12,7 +12,7 @@ from tests.bench import processes
 from tests.bench.load import Request, requests_per_second
 from tests.bench.rounds import Comparison, compare
 
-POLLS_GOAL = 0.35
+POLLS_GOAL = 0.5
 READERS = 4
 MEGABYTE = 1_000_000
 

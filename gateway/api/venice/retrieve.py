@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from gateway.api.authenticate import bearer
 from gateway.api.own_jobs import own_job
 from gateway.api.reading import read_object, read_wait
-from gateway.api.respond import passed_on
+from gateway.api.respond import JsonText, passed_on
 from gateway.api.services import Services, services_of
 from gateway.api.videos import call_back, is_servable, is_working, raise_for_state, send_video
 from gateway.core.errors import InvalidRequest, Issue
@@ -81,7 +80,7 @@ async def _answer(services: Services, request: Request, caller: Caller, job: Job
     if not is_servable(services, job):
         raise_for_state(job)
     if _delivers_json(request, caller):
-        return Response(_completed(services, job), media_type="application/json")
+        return JsonText(_completed(services, job))
     return await send_video(services, job)
 
 
@@ -100,9 +99,9 @@ def _times(services: Services, job: Job) -> str:
     return f'"average_execution_time":{average},"execution_duration":{duration}'
 
 
-def _in_progress(services: Services, job: Job) -> Response:
+def _in_progress(services: Services, job: Job) -> JsonText:
     text = f'{{"status":"PROCESSING",{_times(services, job)}}}'
-    return Response(text, media_type="application/json")
+    return JsonText(text)
 
 
 def _completed(services: Services, job: Job) -> str:
