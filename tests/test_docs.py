@@ -87,7 +87,7 @@ def test_every_picture_is_of_a_command_that_exists_small_and_on_a_page() -> None
     known = set(commands())
     for words in SCREENS.values():
         assert " ".join(words[:2]) in known or words[0] in known, words
-    pictures = sorted((DOCS / "images").iterdir())
+    pictures = sorted((DOCS / "images").glob("*.svg"))
     assert [picture.name for picture in pictures] == sorted(f"{name}.svg" for name in SCREENS)
     shown = {
         name for page in PAGES for name in re.findall(r"images/([\w-]+\.svg)", page.read_text())
