@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import Iterable
 from enum import Enum
+from functools import partial
 from math import inf
 from typing import Any, cast
 
@@ -17,6 +18,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.taking import Taking
+from gateway.file_sending import SCOPE_KEY, FileSender
 from gateway.unreadable import refusal
 
 HEADERS_BYTES_MAX = 64 * 1024
@@ -79,6 +81,7 @@ class CarefulProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._deadline = self.loop.time() + HEADERS_SECONDS_MAX
         self._taking = Taking()
+        self._files = FileSender(transport, self.loop)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request being answered too, where others wait behind it."""
@@ -86,6 +89,7 @@ class CarefulProtocol(HttpToolsProtocol):
         if self._running is not self.cycle:
             _leave(self._running)
         super().connection_lost(exc)
+        self._files.wake()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and see how long the rest may take."""
@@ -198,7 +202,7 @@ class CarefulProtocol(HttpToolsProtocol):
 
     def close_late(self, now: float) -> None:
         """Close the connection if its time is up, or its client takes nothing of its answer."""
-        if self._taking.is_stuck(self.transport.get_write_buffer_size(), now):
+        if self._taking.is_stuck(self._files.untaken(), now):
             _log.info("answer.untaken")
             self.transport.abort()
             return
@@ -218,6 +222,7 @@ class CarefulProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        cycle.scope[SCOPE_KEY] = partial(self._files.send, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:

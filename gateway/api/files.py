@@ -19,6 +19,7 @@ from anyio import CancelScope
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.ranges import Selection, Span, Verdict, select
+from gateway.file_sending import PIECE_BYTES, SCOPE_KEY, Residency
 from gateway.ports import OpenVideo, StoreFailure
 
 CHUNK_BYTES = 512 * 2**10
@@ -30,6 +31,7 @@ that leaves as soon as it has everything was served."""
 FILE_NAME_CHARACTERS_MAX = 100
 
 OnEnd = Callable[[bool], Awaitable[None]]
+SendFile = Callable[[int, int, int], Awaitable[bool]]
 Headers = list[tuple[str, str]]
 Segment = bytes | Span
 """A piece of an answer: as it is, or from the file."""
@@ -94,24 +96,27 @@ class VideoResponse:
             await send({"type": "http.response.body"})
             return False
         reaches_end = any(span.last == size - 1 for span in selection.spans)
-        return await self._send_all(segments, receive, send) and reaches_end
+        residency = Residency(self._video.descriptor, size)
+        try:
+            hand_over = _Handover(self._video.descriptor, residency, send, scope.get(SCOPE_KEY))
+            return await self._send_all(segments, receive, send, hand_over) and reaches_end
+        finally:
+            residency.close()
 
-    async def _send_all(self, segments: Sequence[Segment], receive: Receive, send: Send) -> bool:
+    async def _send_all(
+        self, segments: Sequence[Segment], receive: Receive, send: Send, hand_over: _Handover
+    ) -> bool:
         """Whether everything was handed over before the client was seen to leave."""
         leaving = asyncio.ensure_future(_disconnected(receive))
         left = sum(map(len, segments))
         try:
-            for piece in _pieces(segments):
+            for piece in hand_over.pieces(segments):
                 left -= len(piece)
                 # What is sent to a lost connection is taken at once, until its loss is heard of.
                 for _ in range(1 if left else TURNS_TO_HEAR):
                     await asyncio.sleep(0)
-                if leaving.done():
+                if leaving.done() or not await hand_over.one(piece):
                     return False
-                body = piece if isinstance(piece, bytes) else await self._read(piece)
-                await send({"type": "http.response.body", "body": body, "more_body": True})
-                # A server holds this until there is room again: only then is more read.
-                await send({"type": "http.response.body", "body": b"", "more_body": True})
             if leaving.done():
                 return False
             # Not earlier: when an answer is complete, a server reports every client as gone.
@@ -120,9 +125,57 @@ class VideoResponse:
         finally:
             leaving.cancel()
 
+
+class _Handover:
+    """Gives pieces to the connection: past this process what is in memory, where the server can,
+    else through it, a chunk at a time.
+    """
+
+    def __init__(
+        self, descriptor: int, residency: Residency, send: Send, send_file: SendFile | None
+    ) -> None:
+        self._descriptor = descriptor
+        self._residency = residency
+        self._send = send
+        self._send_file = send_file
+
+    def pieces(self, segments: Iterable[Segment]) -> Iterator[Segment]:
+        """The same in pieces, larger than a chunk only where they are in memory at this moment."""
+        for segment in segments:
+            if isinstance(segment, bytes):
+                yield segment
+                continue
+            first = segment.first
+            while first <= segment.last:
+                count = min(PIECE_BYTES, segment.last + 1 - first)
+                if self._send_file is None or not self._residency.has(first, count):
+                    count = min(CHUNK_BYTES, count)
+                yield Span(first, first + count - 1)
+                first += count
+
+    async def one(self, piece: Segment) -> bool:
+        """Hand one piece over; False where the client turned out to have left."""
+        if self._send_file is not None and isinstance(piece, Span):
+            is_large = len(piece) > CHUNK_BYTES
+            if is_large or self._residency.has(piece.first, len(piece)):
+                return await self._past(self._send_file, piece)
+        body = piece if isinstance(piece, bytes) else await self._read(piece)
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        # A server holds this until there is room again: only then is more read.
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+        return True
+
+    async def _past(self, send_file: SendFile, span: Span) -> bool:
+        try:
+            return await send_file(self._descriptor, span.first, len(span))
+        except EOFError as error:
+            raise StoreFailure("a stored video became shorter while it was being sent") from error
+        except OSError as error:
+            raise StoreFailure(f"a stored video cannot be read: {error}") from error
+
     async def _read(self, span: Span) -> bytes | bytearray:
         """These bytes of the video; `StoreFailure` where the file no longer has them."""
-        descriptor = self._video.descriptor
+        descriptor = self._descriptor
         if (cached := _read_cached(descriptor, span)) is not None:
             return cached
         try:
@@ -203,16 +256,6 @@ async def _disconnected(receive: Receive) -> None:
     """Return when the client has left."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-def _pieces(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """The same, no piece of the file larger than a chunk."""
-    for segment in segments:
-        if isinstance(segment, bytes):
-            yield segment
-        else:
-            for first in range(segment.first, segment.last + 1, CHUNK_BYTES):
-                yield Span(first, min(first + CHUNK_BYTES - 1, segment.last))
 
 
 def _read_cached(descriptor: int, span: Span) -> bytearray | None:

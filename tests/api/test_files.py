@@ -27,9 +27,11 @@ import httpx
 import pytest
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.files import CHUNK_BYTES, VideoResponse, file_name
 from gateway.ports import OpenVideo, StoredVideo, StoreFailure
+from gateway.protocol import CarefulProtocol
 from gateway.storage.videos_disk import DiskVideoStore
 from tests.storage.sample_videos import in_chunks, sample_video
 
@@ -81,8 +83,11 @@ class Door:
         return connection
 
 
-@pytest.fixture(scope="module")
-def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+@pytest.fixture(scope="module", params=["through the process", "past it"])
+def serving(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Door]:
+    """By uvicorn's own protocol, and by ours, which can hand files to the kernel."""
     root = tmp_path_factory.mktemp("videos")
 
     async def fill() -> None:
@@ -91,8 +96,9 @@ def serving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
     asyncio.run(fill())
     door = Door(root)
+    protocol = CarefulProtocol if request.param == "past it" else HttpToolsProtocol
     config = uvicorn.Config(
-        door, port=0, loop="uvloop", http="httptools", ws="none", lifespan="off", log_config=None
+        door, port=0, loop="uvloop", http=protocol, ws="none", lifespan="off", log_config=None
     )
     server = uvicorn.Server(config)
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:

@@ -1,0 +1,227 @@
+"""Files past the process: the right bytes to the right client, and no word of any that were not
+handed over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from gateway.file_sending import FileSender, Residency
+
+LONG = 24_000_000
+"""More than all buffers between a server and a client that stops reading."""
+HEAD = b"HTTP/1.1 200 OK\r\n\r\n"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Cycle:
+    """What a sender looks at of the answer that is being given."""
+
+    disconnected: bool = False
+    expected_content_length: int = LONG
+
+
+@dataclass
+class Connection(asyncio.Protocol):
+    """The server's end: it sends a head at once, and knows when it is over."""
+
+    made: asyncio.Queue[Connection]
+    cycle: Cycle = field(default_factory=Cycle)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.sender = FileSender(transport, asyncio.get_running_loop())
+        transport.write(HEAD)
+        self.made.put_nowait(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.cycle.disconnected = True
+        self.sender.wake()
+        self.over.set()
+
+
+@dataclass
+class Room:
+    """A server, and a file to be sent."""
+
+    port: int
+    made: asyncio.Queue[Connection]
+    descriptor: int
+    content: bytes
+
+    async def connect(
+        self, client: socket.socket | None = None
+    ) -> tuple[socket.socket, Connection]:
+        client = client or a_socket()
+        await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", self.port))
+        return client, await self.made.get()
+
+    def sending(self, connection: Connection, first: int = 0) -> asyncio.Task[bool]:
+        count = LONG - first
+        work = connection.sender.send(connection.cycle, self.descriptor, first, count)
+        return asyncio.create_task(work)
+
+
+def a_socket() -> socket.socket:
+    """One that takes little at a time."""
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    client.setblocking(False)
+    return client
+
+
+@pytest.fixture
+async def room(tmp_path: Path) -> AsyncIterator[Room]:
+    async with _room(tmp_path / "video.mp4") as found:
+        yield found
+
+
+@asynccontextmanager
+async def _room(path: Path) -> AsyncIterator[Room]:
+    content = random.Random(1).randbytes(LONG)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
+    os.write(descriptor, content)
+    made: asyncio.Queue[Connection] = asyncio.Queue()
+    server = await asyncio.get_running_loop().create_server(
+        lambda: Connection(made), "127.0.0.1", 0
+    )
+    try:
+        port = server.sockets[0].getsockname()[1]
+        yield Room(port, made, descriptor, content)
+    finally:
+        os.close(descriptor)
+        server.close()
+        await server.wait_closed()
+
+
+async def received(client: socket.socket, count: int) -> bytes:
+    """So many bytes, or all there are until the end."""
+    found = bytearray()
+    while len(found) < count:
+        part = await asyncio.get_running_loop().sock_recv(client, min(65_536, count - len(found)))
+        if not part:
+            break
+        found += part
+    return bytes(found)
+
+
+async def lying(connection: Connection, others: set[int]) -> int:
+    """How much the client has not confirmed, once that is another figure than these."""
+    async with asyncio.timeout(10):
+        while True:
+            left = connection.sender.untaken()
+            if left and left not in others:
+                return left
+            await asyncio.sleep(0.01)
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("first", [0, 1, 12_345_678, LONG - 1])
+async def test_what_was_written_comes_first_and_then_the_file(room: Room, first: int) -> None:
+    client, connection = await room.connect()
+    before = descriptors()
+    sending = room.sending(connection, first)
+    content = await received(client, len(HEAD) + LONG - first)
+    assert await sending
+    assert content == HEAD + room.content[first:]
+    assert connection.cycle.expected_content_length == first
+    assert descriptors() == before
+    client.close()
+    connection.transport.close()
+
+
+async def test_a_client_that_leaves_ends_it_and_was_not_handed_everything(room: Room) -> None:
+    client, connection = await room.connect()
+    before = descriptors()
+    sending = room.sending(connection)
+    await received(client, 1_000_000)
+    client.close()
+    assert not await sending
+    await connection.over.wait()
+    assert descriptors() < before
+
+
+async def test_a_connection_that_is_closed_here_ends_it_at_once(room: Room) -> None:
+    client, connection = await room.connect()
+    sending = room.sending(connection)
+    await received(client, 1_000_000)
+    await lying(connection, set())
+    connection.transport.abort()
+    assert not await sending
+    client.close()
+
+
+async def test_a_descriptor_that_another_connection_was_given_gets_nothing(room: Room) -> None:
+    client, connection = await room.connect()
+    number = connection.transport.get_extra_info("socket").fileno()
+    sending = room.sending(connection)
+    await received(client, 1_000_000)
+    # Made beforehand, so that the number goes to the server's end of one.
+    clients = [a_socket() for _ in range(3)]
+    connection.transport.abort()
+    await connection.over.wait()
+    others = [await room.connect(other) for other in clients]
+    numbers = {each.transport.get_extra_info("socket").fileno() for _, each in others}
+    assert number in numbers
+    assert not await sending
+    for other, its in others:
+        its.transport.close()
+        assert await received(other, 10_000) == HEAD
+        other.close()
+    client.close()
+
+
+async def test_a_file_that_became_shorter_is_said_so(room: Room) -> None:
+    client, connection = await room.connect()
+    sending = room.sending(connection)
+    await received(client, 100_000)
+    os.ftruncate(room.descriptor, 5_000_000)
+    with pytest.raises(EOFError):
+        await asyncio.gather(sending, received(client, LONG))
+    client.close()
+    connection.transport.close()
+
+
+async def test_what_a_slow_client_confirms_counts_as_taken(room: Room) -> None:
+    client, connection = await room.connect()
+    sending = room.sending(connection)
+    seen: set[int] = set()
+    for _ in range(5):
+        await received(client, 65_536)
+        seen.add(await lying(connection, seen))
+    assert len(seen) == 5
+    connection.transport.abort()
+    await sending
+    client.close()
+
+
+def test_what_was_just_read_is_in_memory_and_what_nobody_can_tell_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "video.mp4"
+    path.write_bytes(bytes(3_000_001))
+    descriptor = os.open(path, os.O_RDONLY)
+    os.pread(descriptor, 3_000_001, 0)
+    found = Residency(descriptor, 3_000_001)
+    assert found.has(0, 3_000_001)
+    assert found.has(2_999_999, 2)
+    found.close()
+    found.close()
+    assert not found.has(0, 1)
+    os.close(descriptor)
