@@ -178,7 +178,10 @@ class Metrics:
         self.reconciled_at = gauge(
             "reconciled_timestamp_seconds", "When the last whole comparison began, in Unix time."
         )
-        self.org_balance = gauge("org_balance_usd", "The organization's balance at Venice.")
+        self.org_balance = gauge(
+            "org_balance_usd", "The organization's balance at Venice; NaN while it is not known."
+        )
+        self.org_balance.set(float("nan"))
         self.video_hits = counter(
             "video_hits_total", "Requests for videos, by whether they were here.", "result"
         )

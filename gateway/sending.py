@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from gateway.allowances import Allowances
+from gateway.balance_watch import BalanceWatch
 from gateway.book import JobBook
 from gateway.budget_watch import BudgetWatch
 from gateway.core.answers import REFUSALS, read_queue_answer
@@ -22,6 +23,7 @@ from gateway.core.catalogue import ModelFacts
 from gateway.core.errors import (
     BudgetExceeded,
     GatewayError,
+    OrganizationBroke,
     OutcomeUnknown,
     PolicyRefused,
     UpstreamBusy,
@@ -86,6 +88,7 @@ class Sending:
         allowances: Allowances,
         metrics: Metrics,
         budgets: BudgetWatch,
+        balance: BalanceWatch,
         upstream_key: Callable[[], str],
     ) -> None:
         self._ledger = ledger
@@ -97,6 +100,7 @@ class Sending:
         self._allowances = allowances
         self._metrics = metrics
         self._budgets = budgets
+        self._balance = balance
         self._upstream_key = upstream_key
         self._moves = Moves(ledger, clock, book, spending)
         self._starting: Counter[tuple[str, str | None]] = Counter()
@@ -121,7 +125,7 @@ class Sending:
         self._spending.admit()
         with self._counted(request.caller):
             estimate = await self._estimate(request, body, model, flight.deadline)
-            job = await self._reserve(request, estimate, flight.deadline)
+            job = await self._pay(request, estimate, flight.deadline)
         flight.job_id = job.id
         try:
             reply = await self._upstream.queue(
@@ -193,6 +197,17 @@ class Sending:
             _log.warning("refusal.not_kept", why=str(error))
 
     # the money
+
+    async def _pay(self, request: QueueRequest, estimate: Estimate, deadline: float) -> Job:
+        """Reserve what the organization itself can pay for."""
+        price = estimate.quoted.price
+        try:
+            with self._balance.claim(price):
+                return await self._reserve(request, estimate, deadline)
+        except OrganizationBroke:
+            model = estimate.model.id
+            await self._keep_refusal(request, "INSUFFICIENT_BALANCE", "balance", model, price)
+            raise
 
     async def _reserve(self, request: QueueRequest, estimate: Estimate, deadline: float) -> Job:
         caller = request.caller
@@ -283,6 +298,8 @@ class Sending:
         if reply.outcome in NOT_ACCEPTED and _is_refusal(reply):
             reason = f"refused by Venice ({_words(reply)})"
             await self._write_news(job.id, REFUSING, {}, reason)
+            if reply.status == 402:
+                self._balance.hurry()
             raise _told(reply)
         await self.lose_answer(job.id, f"the answer was lost ({_words(reply)})")
         raise OutcomeUnknown(job.id)

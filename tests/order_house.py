@@ -13,9 +13,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from gateway.allowances import Allowances
+from gateway.balance_watch import BalanceWatch
 from gateway.book import JobBook
 from gateway.budget_watch import BudgetWatch
 from gateway.core.catalogue import Catalogue, ModelFacts
+from gateway.core.money import ZERO, Money
 from gateway.core.policy import Rulebook
 from gateway.core.retry import Outcome
 from gateway.estimate import Estimator
@@ -150,6 +152,13 @@ def order_verbs(
     """The verbs of an order put together as they run, before a catalogue of one model `m`."""
     metrics = Metrics()
     book = JobBook(ledger.job)
+
+    async def nothing_spent(_since: int) -> Money:
+        return ZERO
+
+    balance = BalanceWatch(
+        upstream, clock, metrics, has_billing_key=lambda: False, spent_since=nothing_spent
+    )
     sending = Sending(
         ledger=ledger,
         upstream=upstream,
@@ -166,6 +175,7 @@ def order_verbs(
         allowances=Allowances(clock, rulebook),
         metrics=metrics,
         budgets=BudgetWatch(clock, HandedIn()),
+        balance=balance,
         upstream_key=lambda: "fingerprint",
     )
     return Orders(ledger, clock, book, sending, lambda: waits or Waits()), sending, book

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from starlette.requests import Request
 
 from gateway.allowances import Allowances
+from gateway.balance_watch import BalanceWatch
 from gateway.book import JobBook
 from gateway.catalogues import CatalogueShelf
 from gateway.core.links import compose_token, read_token
@@ -73,6 +74,7 @@ class Services:
     removal: Removal
     allowances: Allowances
     spending: Spending
+    balance: BalanceWatch
     receivers: Receivers
     links: Links
     experience: Experience

@@ -30,13 +30,16 @@ from gateway.app.notices import NoticeParts
 from gateway.app.offline import root_key
 from gateway.app.reconciling import open_reconciler
 from gateway.app.routed import WithApp
+from gateway.balance_watch import BalanceWatch
 from gateway.book import JobBook
 from gateway.budget_watch import BudgetWatch
 from gateway.catalogues import COPY_FILE, CatalogueShelf
 from gateway.core.errors import SpendingStopped
 from gateway.core.job import State
+from gateway.core.money import ZERO, Money
 from gateway.core.notify import NoticeEvent
 from gateway.core.policy import Rulebook
+from gateway.core.retry import Endpoint
 from gateway.custody import Custody
 from gateway.deliver import Deliveries
 from gateway.estimate import Estimator
@@ -101,6 +104,7 @@ SHELF_ROUND = 1.0
 FILES_ROUND = 1.0
 """Seconds between two looks at the policy and secret files; a change counts within two."""
 NIGHTLY_ROUND = 5.0
+BALANCE_ROUND = 1.0
 _log = structlog.get_logger(__name__)
 
 
@@ -154,6 +158,14 @@ class Gateway:
         await self._experience.load()
         self._planning = Planning(self._experience, lambda: self._limits.current.retrieve)
         self._reconciler = await self._build_reconciler()
+        self._balance = BalanceWatch(
+            self._venice,
+            self.clock,
+            self._metrics,
+            has_billing_key=lambda: self.settings.venice_billing_key is not None,
+            spent_since=self._spent_since,
+        )
+        self._book.listen(self._balance.follow)
         orders = self._build_orders()
         deliveries = self._build_deliveries()
         self.services = self._build_services(orders, deliveries)
@@ -217,7 +229,7 @@ class Gateway:
             UpstreamCounts(self._metrics),
             rules=rules.current.rulebook.retry.rules,
             hold=rules.current.rulebook.venice.hold / 1000,
-            heed=limits.heed,
+            heed=self._heed,
         )
 
         def follow(loaded: LoadedRules) -> None:
@@ -266,6 +278,7 @@ class Gateway:
             allowances=self._allowances,
             metrics=metrics,
             budgets=BudgetWatch(clock, self._notices.noticing),
+            balance=self._balance,
             upstream_key=lambda: fingerprint(self.api_key),
         )
         return Orders(ledger, clock, self._book, self._sending, self._waits)
@@ -313,6 +326,7 @@ class Gateway:
             removal=Removal(self._custody),
             allowances=self._allowances,
             spending=self._spending,
+            balance=self._balance,
             receivers=self._notices.receivers,
             experience=self._experience,
             streams=Streams(self.clock),
@@ -354,6 +368,15 @@ class Gateway:
 
     def _database_room(self) -> int:
         return shutil.disk_usage(self.settings.database_path.parent).free
+
+    def _heed(self, endpoint: Endpoint, headers: Mapping[str, str]) -> None:
+        """What the headers of Venice's good answers tell."""
+        self._limits.heed(endpoint, headers)
+        self._balance.heed(headers)
+
+    async def _spent_since(self, at: int) -> Money:
+        rows = await self._ledger.spend("day", at, None)
+        return sum((row.settled for row in rows), ZERO)
 
     async def _build_reconciler(self) -> Reconciler:
         reconciler = open_reconciler(
@@ -429,6 +452,7 @@ class Gateway:
             (SecretWatcher(self.settings, self._use_keys), FILES_ROUND),
             (Pulse(self.clock, self._metrics.loop_lag.observe), 0.0),
             (self._build_nightly(), NIGHTLY_ROUND),
+            (self._balance, BALANCE_ROUND),
         )
 
     def _build_nightly(self) -> NightlyReconciler:
@@ -445,6 +469,7 @@ class Gateway:
         blocked = "Venice refuses everything for a while, because of too many failed requests"
         return [
             Condition(NoticeEvent.SPENDING_STOPPED, "spending", lambda: self._spending.stopped),
+            Condition(NoticeEvent.BALANCE_LOW, "balance", lambda: self._balance.low),
             Condition(
                 NoticeEvent.KEY_BLOCKED,
                 "venice",
@@ -471,6 +496,7 @@ class Gateway:
         if self.api_key != replaced:
             self._venice.take_new_key()
             self._limits.forget()
+            self._balance.hurry()
             self._limits_reader.hurry()
         if (root := secrets_by_name.get("VGW_ADMIN_KEY")) is not None:
             self._admin_keys.use_root(root.get_secret_value())

@@ -14,7 +14,9 @@ from gateway.core.strictjson import NotStrictJson, parse
 from gateway.ports import Reply
 
 HEADER_PREFIXES = ("x-ratelimit-", "x-venice-model-deprecation-")
-HEADER_NAMES = frozenset({"retry-after", "x-venice-balance-usd", "content-type"})
+HEADER_NAMES = frozenset(
+    {"retry-after", "x-venice-balance-usd", "x-venice-balance-diem", "content-type"}
+)
 """The headers the gateway has a use for; no other one leaves this module."""
 HEADER_CHARACTERS_MAX = 1_024
 """A deprecation warning is a sentence or two; anything longer is not meant for us."""

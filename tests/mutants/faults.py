@@ -280,4 +280,25 @@ FAULTS = (
         "            if False:\n",
         "tests/promises/test_twins.py",
     ),
+    Fault(
+        "orders at the same moment share one balance",
+        "gateway/balance_watch.py",
+        "        self._claimed += price\n        self._spoken_for += price\n",
+        "        self._claimed += price\n",
+        "tests/test_balance_watch.py",
+    ),
+    Fault(
+        "what Venice has billed is counted twice",
+        "gateway/core/balance.py",
+        "return taken_at is None or taken_at >= asked_at",
+        "return True",
+        "tests/test_balance_watch.py",
+    ),
+    Fault(
+        "who pays in DIEM is locked out",
+        "gateway/core/balance.py",
+        'document.get("consumptionCurrency") == USD and not _amount(balances.get("diem"))',
+        "True",
+        "tests/test_balance_watch.py",
+    ),
 )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from gateway.simulator.settings import DEFAULT_BILLING_KEY
 from tests.gateway_process import GatewayProcess, with_rules
-from tests.promises.asking import MODEL, PRICE, Client, order, settled_down
+from tests.promises.asking import MODEL, PRICE, Client, eventually, order, settled_down
 from tests.promises.books import assert_books_balance, jobs_of, reading, settled
 from tests.simulator_process import SimulatorProcess
 
@@ -181,3 +184,36 @@ def entries_of(gateway: GatewayProcess) -> list[tuple[Any, ...]]:
         return connection.execute(
             "SELECT id, kind, settled, actor FROM entries ORDER BY id"
         ).fetchall()
+
+
+async def test_an_order_that_the_organization_cannot_pay_is_refused_before_it_is_sent(
+    tmp_path: Path,
+) -> None:
+    """What is left at Venice pays for three of forty orders at the same moment."""
+    left = 3 * PRICE + Decimal("0.05")
+    with (
+        SimulatorProcess(speed=300, seed=1, no_limits=True, balance_usd=left) as simulator,
+        GatewayProcess(tmp_path, simulator) as gateway,
+    ):
+
+        async def is_known() -> bool:
+            return "org_balance_usd 0.23" in await asyncio.to_thread(_metrics_text, gateway)
+
+        await eventually(is_known)
+        async with Client(gateway) as client:
+            answers = await asyncio.gather(
+                *(client.queue(order(f"payable {number}")) for number in range(40))
+            )
+            assert Counter(answer.status_code for answer in answers) == {200: 3, 402: 37}
+            refused = next(answer for answer in answers if answer.status_code == 402)
+            assert refused.json()["code"] == "INSUFFICIENT_BALANCE"
+            assert refused.json()["source"] == "gateway"
+            assert "0.23" not in refused.text + str(refused.headers)
+        assert simulator.truth()["requests"]["queue"] == {"200": 3}
+        assert len(jobs_of(gateway)) == 3, "nothing was held for the others"
+
+
+def _metrics_text(gateway: GatewayProcess) -> str:
+    with urllib.request.urlopen(f"{gateway.url}/metrics", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text

@@ -55,7 +55,7 @@ async def _passed(
     enforced = [standing for standing in standings if not standing.limit.only_observed]
     cheaper = await services.estimator.cheaper(caller, estimate, deadline)
     return {
-        "would_pass": not overruns(enforced, price),
+        "would_pass": not overruns(enforced, price) and services.balance.covers(price),
         "quote_usd": str(price),
         "budgets": [_window(standing, price) for standing in standings],
         "cheaper": cheaper.as_fields() if cheaper else None,
