@@ -28,6 +28,8 @@ from gateway.records import Job
 PAGE = 200
 HANDED_IN_MAX = 1_000
 """News that waits to be kept; more in one second is told by metrics."""
+QUIET_MS = 15 * 60_000
+"""A condition that comes and goes is told once in so long."""
 ENDED_MARK = "notices.ended"
 DOUBTED_MARK = "notices.doubted"
 
@@ -75,6 +77,7 @@ class Noticing:
         self._seen: set[str] = set()
         """Keys of jobs that ended at the very moment up to which was looked."""
         self._begun: dict[NoticeEvent, str | None] = {}
+        self._told_at: dict[NoticeEvent, int] = {}
 
     def watch(self, *conditions: Condition) -> None:
         """Tell of these whenever they begin; before the first look."""
@@ -147,9 +150,12 @@ class Noticing:
             begun = None if why is None else str(at)
             key = f"{event}/{at}"
             notice = Notice(new_id(), key, event, condition.subject, at, facts={"why": why})
-            posted = [] if why is None else [self._addressed(notice)]
+            is_news = why is not None and at - self._told_at.get(event, 0) >= QUIET_MS
+            posted = [self._addressed(notice)] if is_news else []
             await self._outbox.post(posted, {_mark_of(event): begun})
             self._begun[event] = begun
+            if is_news:
+                self._told_at[event] = at
 
     async def _keep_ended(self) -> None:
         assert self._ended is not None, "begin comes first"

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.core.job import Event
 from gateway.core.notify import NoticeEvent
-from gateway.noticing import PAGE, Condition
+from gateway.noticing import PAGE, QUIET_MS, Condition
 from tests.notice_house import ToldMessenger, notice_house
 from tests.storage.test_ledger import BERTA
 
@@ -142,9 +142,20 @@ async def test_a_condition_is_told_each_time_it_begins_and_not_at_a_restart(
             if restarts:
                 house.start()
             await house.round()
-            await house.clock.advance(1)
+            await house.clock.advance(QUIET_MS / 1000)
         facts = [delivery.notice.facts for delivery in await house.deliveries()]
         assert facts == [{"why": "a"}, {"why": "c"}]
+
+
+async def test_a_condition_that_comes_and_goes_is_told_once_in_a_while(tmp_path: Path) -> None:
+    why: list[str | None] = [None]
+    low = Condition(NoticeEvent.BALANCE_LOW, "balance", lambda: why[0])
+    async with notice_house(tmp_path, [ALL], conditions=[low]) as house:
+        for number in range(40):
+            why[0] = None if number % 2 else f"{number}"
+            await house.round()
+            await house.clock.advance(60)
+        assert [d.notice.facts["why"] for d in await house.deliveries()] == ["0", "16", "32"]
 
 
 async def test_news_is_told_once_by_its_key_and_kept_at_a_stop(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from gateway.moments import read_moment
 FORM_BYTES_MAX = 64 * 1024
 """No form here is longer than a page."""
 PAGE_MAX = 1_000
+NUMBER_MAX = 2**62
+"""A database counts no further than 2**63 - 1."""
 F = TypeVar("F", bound="Form")
 
 
@@ -63,6 +65,8 @@ def _truth(value: object) -> object:
 
 Truth = Annotated[StrictBool, BeforeValidator(_truth)]
 """True or false as it is written in a query."""
+Number = Annotated[int, Field(ge=0, le=NUMBER_MAX), BeforeValidator(whole)]
+"""Of a row, as a place to go on from."""
 PageSize = Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(whole)]
 Moment = Annotated[
     int,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import audit as verbs
 from gateway.api.admin.guard import office_of
 from gateway.api.answers import AuditAnswer
-from gateway.api.forms import PageSize, read_query, whole
+from gateway.api.forms import Number, PageSize, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.moments import rfc3339
 from gateway.records import AuditRow
@@ -23,7 +21,7 @@ COLUMNS = tuple(AuditAnswer.__annotations__)
 class Page(Listing):
     """From where on; `next` of one page is `before` of the following."""
 
-    before: Annotated[int, Field(ge=0), BeforeValidator(whole)] | None = None
+    before: Number | None = None
     limit: PageSize = 100
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import spending
 from gateway.api.admin.guard import office_of
 from gateway.api.answers import EntryAnswer
-from gateway.api.forms import Moment, PageSize, read_query, whole
+from gateway.api.forms import Moment, Number, PageSize, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import entry_shape, spend_shape
@@ -22,7 +21,7 @@ COLUMNS = tuple(EntryAnswer.__annotations__)
 class EntriesPage(Listing):
     """Which entries."""
 
-    after: Annotated[int, Field(ge=0), BeforeValidator(whole)] = 0
+    after: Number = 0
     limit: PageSize = 1_000
 
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import notices as verbs
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import DeliveryAnswer
-from gateway.api.forms import Form, PageSize, read_form, read_query, whole
+from gateway.api.forms import Form, Number, PageSize, read_form, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, time_of
@@ -27,7 +24,7 @@ class Which(Listing):
     event: str | None = None
     receiver: str | None = None
     state: Telling | None = None
-    before: Annotated[int, Field(ge=1), BeforeValidator(whole)] | None = None
+    before: Number | None = None
     limit: PageSize = 100
 
 

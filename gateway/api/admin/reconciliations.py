@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import reconciling as verbs
 from gateway.api.admin.guard import actor_of, office_of
-from gateway.api.forms import Form, Moment, PageSize, read_form, read_query, whole
+from gateway.api.forms import Form, Moment, Number, PageSize, read_form, read_query
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape
 from gateway.core.errors import NotFound
@@ -22,7 +19,7 @@ from gateway.records import Disagreement, Reconciliation
 class RunsPage(Form):
     """Which runs."""
 
-    before: Annotated[int, Field(ge=1), BeforeValidator(whole)] | None = None
+    before: Number | None = None
     limit: PageSize = 100
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from pydantic import BeforeValidator, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.authenticate import caller_of
-from gateway.api.forms import Form, Moment, PageSize, read_query, whole
+from gateway.api.forms import Form, Moment, Number, PageSize, read_query
 from gateway.api.respond import json_response
 from gateway.api.services import services_of
 from gateway.api.shapes import refusal_shape, spend_shape, time_of
@@ -25,7 +22,7 @@ class Period(Form):
 class RefusalsPage(Form):
     """Which refusals."""
 
-    before: Annotated[int, Field(ge=1), BeforeValidator(whole)] | None = None
+    before: Number | None = None
     limit: PageSize = 100
 
 
