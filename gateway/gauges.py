@@ -5,18 +5,21 @@ Money becomes a float here and nowhere else, on its way out to Prometheus, which
 
 from __future__ import annotations
 
-from collections import defaultdict
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from gateway.core.budget import END_OF_TIME, Limit, Scope, Standing, rolling_seconds
+from prometheus_client import generate_latest
+
+from gateway.core.budget import END_OF_TIME, Calendar, Limit, Scope, Standing, rolling_seconds
 from gateway.core.job import State
 from gateway.core.money import Money
 from gateway.core.pacing import CallClass, GateLimits
 from gateway.core.policy import ORGANIZATION_NAME, Rulebook
 from gateway.core.retry import Endpoint
 from gateway.metrics import Metrics, dollars
-from gateway.ports import Clock, Ledger, StoreFailure
+from gateway.ports import Clock, Ledger, LedgerFailure, StoreFailure
 
 NO_TEAM = ""
 OTHER_MODEL = "other"
@@ -77,9 +80,16 @@ class Gauges:
         self._knows_model = knows_model
         self._doubts_since = doubts_since
         self._free_bytes = free_bytes
+        self._one_scrape = asyncio.Lock()
 
-    async def read(self) -> None:
-        """Bring every gauge up to this moment."""
+    async def text(self) -> bytes:
+        """Every metric in Prometheus's format, of this moment."""
+        async with self._one_scrape:
+            await self._read()
+            # Thousands of lines: beside the loop, so that no poll waits for the whole of them.
+            return await asyncio.to_thread(generate_latest, self._metrics.registry)
+
+    async def _read(self) -> None:
         await self._read_money()
         await self._read_budgets()
         self._read_disks()
@@ -127,11 +137,13 @@ class Gauges:
         for state, count in totals.jobs.items():
             self._metrics.jobs.labels(state).set(count)
         teams = self._rulebook().teams
-        by_labels: dict[tuple[str, str], Money] = defaultdict(lambda: Money(0))
+        by_labels: Counter[tuple[str, str]] = Counter()
         for (team, model), settled in totals.settled.items():
             known = model if self._knows_model(model) else OTHER_MODEL
-            by_labels[team if team in teams else NO_TEAM, known] += settled
-        self._metrics.spend.values = {k: dollars(v) for k, v in by_labels.items()}
+            by_labels[team if team in teams else NO_TEAM, known] += settled.micros
+        self._metrics.spend.values = {
+            labels: dollars(Money(micros)) for labels, micros in by_labels.items()
+        }
 
     async def _read_budgets(self) -> None:
         """The pools of teams and organization; windows that are gone disappear."""
@@ -144,6 +156,7 @@ class Gauges:
         for team, rules in rulebook.teams.items():
             for window, amount in rules.pool.items():
                 limits.append(Limit(Scope.TEAM, team, team, window, amount))
+        standings = await self._standings(limits, rulebook.organization.calendar)
         for family in (
             self._metrics.budget_limit,
             self._metrics.budget_used,
@@ -151,9 +164,16 @@ class Gauges:
             self._metrics.window_end,
         ):
             family.clear()
-        calendar = rulebook.organization.calendar
-        for standing in await self._ledger.standings(limits, calendar, self._clock.now()):
+        for standing in standings:
             self._show(standing)
+
+    async def _standings(self, limits: list[Limit], calendar: Calendar) -> list[Standing]:
+        now = self._clock.now()
+        try:
+            return await self._ledger.standings(limits, calendar, now, keep=True)
+        except LedgerFailure:
+            # A full disk keeps nothing; what there is can still be seen.
+            return await self._ledger.standings(limits, calendar, now)
 
     def _show(self, standing: Standing) -> None:
         labels = (standing.limit.scope, standing.limit.name, standing.limit.window)

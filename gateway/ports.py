@@ -159,9 +159,13 @@ class Ledger(Protocol):
         """Record facts about a job that move neither its state nor its money."""
 
     async def standings(
-        self, limits: Sequence[Limit], calendar: Calendar, at: int
+        self, limits: Sequence[Limit], calendar: Calendar, at: int, *, keep: bool = False
     ) -> list[Standing]:
-        """How limits stand now; writes nothing."""
+        """How limits stand now; writes nothing, unless it is to `keep` what it had to add up.
+
+        Who asks again and again keeps: a window without orders has no balance yet, and is added up
+        anew by each question, from every job that it spans.
+        """
 
     async def spend(
         self, by: str, since: int | None, until: int | None, user: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
@@ -30,7 +30,5 @@ async def readyz(request: Request) -> Response:
 
 async def metrics(request: Request) -> Response:
     """Every metric, money read from the ledger at this moment."""
-    services = services_of(request)
-    await services.gauges.read()
-    content = generate_latest(services.metrics.registry)
+    content = await services_of(request).gauges.text()
     return Response(content, headers={"content-type": CONTENT_TYPE_LATEST})

@@ -142,11 +142,13 @@ class Balances:
         limits: Sequence[Limit],
         spans: Sequence[Span],
         at: int,
+        *,
+        keep: bool = False,
     ) -> list[Standing]:
-        """How limits stand at a moment; no balance comes to be."""
+        """How limits stand at a moment; balances come to be only where they are to be kept."""
         found = []
         for limit, span in zip(limits, spans, strict=True):
-            reserved, in_doubt, settled = self._sums(cursor, limit, span, at, keep=False)
+            reserved, in_doubt, settled = self._sums(cursor, limit, span, at, keep=keep)
             found.append(
                 Standing(
                     limit,

@@ -269,12 +269,12 @@ class SqliteLedger:
         )
 
     async def standings(
-        self, limits: Sequence[Limit], calendar: Calendar, at: int
+        self, limits: Sequence[Limit], calendar: Calendar, at: int, *, keep: bool = False
     ) -> list[Standing]:
-        """How limits stand now; it makes no balances."""
+        """How limits stand now; it makes balances only where they are to be kept."""
 
         def work(connection: sqlite3.Connection) -> list[Standing]:
-            return self._money.standings(connection, limits, calendar, at)
+            return self._money.standings(connection, limits, calendar, at, keep=keep)
 
         return await self.access.run(work)
 

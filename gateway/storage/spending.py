@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,15 +59,23 @@ async def totals(reader: aiosqlite.Connection) -> Totals:
         "SELECT team, model, state, reserved, in_doubt, settled, jobs, "
         "CASE state WHEN 'stored' THEN video_bytes ELSE 0 END FROM tallies WHERE jobs > 0"
     )
+    # In micro-dollars to the end: there are as many rows as teams times models times states.
     reserved = in_doubt = video_bytes = 0
-    settled: dict[tuple[str, str], Money] = {}
-    settled_in = dict.fromkeys(State, Money(0))
-    jobs = dict.fromkeys(State, 0)
+    settled: Counter[tuple[str, str]] = Counter()
+    settled_in: Counter[str] = Counter()
+    jobs: Counter[str] = Counter()
     for team, model, state, held, doubted, spent, count, stored in rows:
         reserved += held
         in_doubt += doubted
         video_bytes += stored
-        jobs[State(state)] += count
-        settled_in[State(state)] += Money(spent)
-        settled[team, model] = settled.get((team, model), Money(0)) + Money(spent)
-    return Totals(Money(reserved), Money(in_doubt), settled, jobs, video_bytes, settled_in)
+        jobs[state] += count
+        settled_in[state] += spent
+        settled[team, model] += spent
+    return Totals(
+        Money(reserved),
+        Money(in_doubt),
+        {labels: Money(spent) for labels, spent in settled.items()},
+        {state: jobs[state] for state in State},
+        video_bytes,
+        {state: Money(settled_in[state]) for state in State},
+    )

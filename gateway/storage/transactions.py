@@ -110,11 +110,13 @@ class Transactions:
         limits: Sequence[Limit],
         calendar: Calendar,
         at: int,
+        *,
+        keep: bool = False,
     ) -> list[Standing]:
-        """How limits stand at a moment, without making balances."""
+        """How limits stand at a moment; what had to be added up may be kept as balances."""
         at = max(self._last_at, at)
         spans = self._spans_of(limits, calendar, at)
-        return self.balances.standings(connection.cursor(), limits, spans, at)
+        return self.balances.standings(connection.cursor(), limits, spans, at, keep=keep)
 
     def add_grant(self, connection: sqlite3.Connection, grant: Grant) -> None:
         """Raise a limit."""

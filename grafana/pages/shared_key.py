@@ -19,6 +19,8 @@ from grafana.vocabulary import (
 LIMITED = 'class=~"queue|retrieve"'
 LOOKS = metric("upstream_requests_total", 'endpoint="retrieve"')
 NOT_OK = rule("upstream_requests:rate5m", 'outcome!="ok"')
+NO_MODEL = 'label_replace(vector(0), "model", "(models)", "", "")'
+"""Stands for all models that are open: a closed one has a series, the others have none."""
 TOO_MANY = metric("upstream_requests_total", 'outcome=~"rate_limited|blocked"')
 
 NOW = Row(
@@ -194,7 +196,7 @@ VENICE = Row(
             "on",
             [
                 Query(metric("breaker_open"), "{{endpoint}}"),
-                Query(metric("model_closed"), "{{model}}"),
+                Query(f"{metric('model_closed')} or {NO_MODEL}", "{{model}}"),
             ],
         ),
         Panel(

@@ -10,6 +10,7 @@ from tests.bench import report
 from tests.bench.load import ROOT
 from tests.bench.reservations import compare_reservations
 from tests.bench.rounds import Comparison
+from tests.bench.scraped import measure
 from tests.bench.served import compare_polls, compare_videos, served
 
 NO_NGINX = (
@@ -39,6 +40,10 @@ def main() -> None:
             print(NO_NGINX)
         else:
             keep(video)
+    with TemporaryDirectory(prefix="bench-", dir=_same_disk()) as folder:
+        watched = measure(Path(folder), min(turns, 3), seconds * 6)
+        print(watched, flush=True)
+        notes.append(f"**Watching**: {watched}")
     with TemporaryDirectory(prefix="bench-", dir=_same_disk()) as folder:
         for one in compare_reservations(Path(folder), turns, share):
             keep(one)

@@ -115,7 +115,9 @@ class _Run:
         dice = self.chance.random()
         if dice < 0.05:
             far = self.now + self.chance.choice((0, 30 * HOUR_MS))
-            self.money.standings(self.connection, an_order(0).limits, CALENDAR, far)
+            keep = self.chance.random() < 0.5
+            limits = an_order(0).limits
+            self.money.standings(self.connection, limits, CALENDAR, far, keep=keep)
         elif dice < 0.1:
             self._grant()
         elif dice < 0.5 or not self.jobs:
@@ -179,7 +181,8 @@ def test_memory_rows_and_jobs_agree_whatever_is_undone(
         if number % (groups // 150) == 0:
             run.check()
     run.check()
-    assert len(run.jobs) > groups // 4
+    # Limits fill up: the more groups, the fewer of them buy.
+    assert len(run.jobs) > groups // 10
 
 
 _MOMENTS = st.lists(

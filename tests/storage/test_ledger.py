@@ -17,6 +17,7 @@ import pytest
 from gateway.core.budget import Calendar, Limit, Scope
 from gateway.core.job import JOB_TABLE, Event, IllegalEvent, State
 from gateway.core.money import ZERO, Money
+from gateway.core.policy import ORGANIZATION_NAME
 from gateway.ports import AlreadyThere, Ledger, Unknown
 from gateway.records import (
     Adoption,
@@ -104,6 +105,22 @@ async def test_concurrent_reservations_never_pass_a_limit(ledger: Ledger) -> Non
     assert Counter(type(each) for each in held) == {Reserved: 7, Overrun: 193}
     (stands,) = await ledger.standings([room], CALENDAR, NOON)
     assert stands.reserved == Money(7 * PRICE.micros)
+
+
+async def test_what_was_added_up_is_kept_for_whoever_asks_again_and_moves_with_the_money(
+    ledger: Ledger,
+) -> None:
+    """A pool that nobody has used: each question would add up every job of its window."""
+    for number in range(3):
+        assert isinstance(await ledger.reserve(an_order(number), NOON), Reserved)
+    pool = Limit(Scope.ORGANIZATION, ORGANIZATION_NAME, ORGANIZATION_NAME, "month", Money(10**9))
+    (kept,) = await ledger.standings([pool], CALENDAR, NOON, keep=True)
+    (again,) = await ledger.standings([pool], CALENDAR, NOON, keep=True)
+    assert kept.reserved == again.reserved == Money(3 * PRICE.micros)
+    assert isinstance(await ledger.reserve(an_order(4), NOON), Reserved)
+    (moved,) = await ledger.standings([pool], CALENDAR, NOON)
+    assert moved.reserved == Money(4 * PRICE.micros)
+    assert (await ledger.verify()).is_sound
 
 
 async def test_an_observed_limit_is_told_and_not_obeyed(ledger: Ledger) -> None:

@@ -1,0 +1,169 @@
+"""What watching costs: a scrape of a gateway with many users and jobs, and the polls beside it.
+
+Polls are timed from outside, in turns with and without somebody who scrapes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+from gateway.simulator.settings import PACKAGED_CATALOGUE
+from tests.gateway_process import GatewayProcess, with_rules
+from tests.promises.asking import MODEL, Client, order
+from tests.simulator_process import SimulatorProcess
+
+USERS, MODELS, TEAMS, JOBS = 1_000, 200, 10, 100_000
+SCRAPES = 25
+SCRAPE_EVERY = 5.0
+"""Three times as often as the rules beside the dashboards ask for."""
+POLLERS = 4
+SCRAPE_SECONDS_MAX = 0.1
+POLLS_SLOWER_MAX = 1.05
+_JOBS = """
+WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < :jobs)
+INSERT INTO jobs (id, queue_id, user, key_id, team, model, state, holding, quote, reserved, settled,
+    created_at, ended_at, body_digest, answer_owed, policy, policy_version, copy_gone)
+SELECT 'old' || n, 'queue' || n, 'user' || (n % :users), 'key' || (n % :users),
+    'team' || (n % :teams), 'model-' || ((n / :teams) % :models),
+    iif(n % 9, 'purged', 'failed_billed'), 'settled', 60000, 0, 60000,
+    :now - n * 1000, :now, 'digest' || n, 0, 'default', 'v', 1
+FROM counted
+"""
+_ENTRIES = "INSERT INTO entries (job, kind, at, reserved, in_doubt, settled) SELECT {} FROM jobs"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was found."""
+
+    scrape_seconds: float
+    """The median."""
+    best_seconds: float
+    """The shortest: nearest to what a machine without other work takes."""
+    samples: int
+    quiet_p99: float
+    scraped_p99: float
+    """Of polls, in seconds, the median of the turns."""
+    slower: float
+    """The median of the turns' own ratios."""
+
+    def __str__(self) -> str:
+        return (
+            f"A scrape of {self.samples:,} samples, with {USERS:,} users, {MODELS} models and "
+            f"{JOBS:,} jobs, takes {self.scrape_seconds * 1000:.0f} ms (goal: under "
+            f"{SCRAPE_SECONDS_MAX * 1000:.0f}), at best {self.best_seconds * 1000:.0f} ms. The "
+            f"slowest hundredth of polls takes {self.quiet_p99 * 1000:.1f} ms, and "
+            f"{self.scraped_p99 * 1000:.1f} ms beside somebody "
+            f"who scrapes every {SCRAPE_EVERY:.0f} s: {self.slower:.2f} times as long "
+            f"(goal: {POLLS_SLOWER_MAX})."
+        )
+
+
+def measure(folder: Path, turns: int, seconds: float) -> Watched:
+    """Fill a gateway, scrape it, and poll it in turns with and without scrapes."""
+    with _crowded(folder) as gateway:
+        scrapes, shown = [], gateway.metrics()
+        for _ in range(SCRAPES):
+            began = time.perf_counter()
+            shown = gateway.metrics()
+            scrapes.append(time.perf_counter() - began)
+        pairs = asyncio.run(_in_turns(gateway, turns, seconds))
+    return Watched(
+        median(scrapes),
+        min(scrapes),
+        len(shown),
+        median(quiet for quiet, _ in pairs),
+        median(scraped for _, scraped in pairs),
+        median(scraped / quiet for quiet, scraped in pairs),
+    )
+
+
+@contextmanager
+def _crowded(folder: Path) -> Iterator[GatewayProcess]:
+    """A gateway with all of them; its ledger adds up."""
+    catalogue = folder / "catalogue.yaml"
+    catalogue.write_text(yaml.safe_dump(_many_models()), "utf-8")
+    rules = with_rules(
+        organization={"pool": {"month": 1_000_000, "day": 100_000}},
+        teams={f"team{n}": {"pool": {"month": 100_000, "day": 10_000}} for n in range(TEAMS)},
+    )
+    users = {"poller": None} | {f"user{n}": None for n in range(USERS)}
+    settings = {"VGW_LOG_LEVEL": "error"}
+    with SimulatorProcess(no_limits=True, catalogue=catalogue) as simulator:
+        slow = {"endpoint": "queue", "outcome": {"execution_seconds": 86_400}}
+        simulator.faults([slow])
+        gateway = GatewayProcess(folder, simulator, policies=rules, users=users, settings=settings)
+        with gateway:
+            gateway.terminate()
+            _fill(gateway.data_dir / "gateway.db")
+            gateway.start()
+            yield gateway
+
+
+def _many_models() -> dict[str, Any]:
+    """The packaged catalogue, with copies of its first model up to the number wanted."""
+    document: dict[str, Any] = yaml.load(
+        PACKAGED_CATALOGUE.read_text("utf-8"), Loader=yaml.SafeLoader
+    )
+    first = document["models"][0]
+    document["models"] += [{**first, "id": f"model-{n}"} for n in range(MODELS)]
+    return document
+
+
+def _fill(path: Path) -> None:
+    values = {"jobs": JOBS, "users": USERS, "teams": TEAMS, "models": MODELS}
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute(_JOBS, {**values, "now": int(time.time() * 1000)})
+        database.execute(_ENTRIES.format("id, 'reserve', created_at, quote, 0, 0"))
+        database.execute(_ENTRIES.format("id, 'settle', created_at, -quote, 0, quote"))
+
+
+async def _in_turns(
+    gateway: GatewayProcess, turns: int, seconds: float
+) -> list[tuple[float, float]]:
+    async with Client(gateway) as client:
+        answer = await client.queue(order("in a day", model=MODEL))
+        queue_id = answer.json()["queue_id"]
+        await _p99(gateway, client, queue_id, 1.0, scraped=False)
+        return [
+            (
+                await _p99(gateway, client, queue_id, seconds, scraped=False),
+                await _p99(gateway, client, queue_id, seconds, scraped=True),
+            )
+            for _ in range(turns)
+        ]
+
+
+async def _p99(
+    gateway: GatewayProcess, client: Client, queue_id: str, seconds: float, *, scraped: bool
+) -> float:
+    taken: list[float] = []
+    until = time.perf_counter() + seconds
+
+    async def poll() -> None:
+        while (began := time.perf_counter()) < until:
+            answer = await client.retrieve(queue_id)
+            assert answer.status_code == 200, answer.text
+            taken.append(time.perf_counter() - began)
+
+    async def scrape() -> None:
+        while scraped and time.perf_counter() < until:
+            await asyncio.to_thread(gateway.metrics)
+            await asyncio.sleep(SCRAPE_EVERY)
+
+    scraping = asyncio.create_task(scrape())
+    await asyncio.gather(*(poll() for _ in range(POLLERS)))
+    scraping.cancel()
+    await asyncio.gather(scraping, return_exceptions=True)
+    return sorted(taken)[math.ceil(len(taken) * 0.99) - 1]
