@@ -39,12 +39,12 @@ class FileSender:
         `EOFError` where the file has fewer. The answer's `content-length` must have been sent.
         """
         await self._written()
-        if cycle.disconnected or self._transport.is_closing():
+        if self._is_over(cycle):
             return False
         own = os.dup(self._transport.get_extra_info("socket").fileno())
         try:
             while count:
-                if cycle.disconnected or self._transport.is_closing():
+                if self._is_over(cycle):
                     return False
                 try:
                     sent = os.sendfile(own, descriptor, first, min(count, PIECE_BYTES))
@@ -57,12 +57,20 @@ class FileSender:
                 cycle.expected_content_length -= sent
                 # Others have their turn, and this connection's end is heard of.
                 await asyncio.sleep(0)
-        except (BrokenPipeError, ConnectionError):
+        except ConnectionError:
             self._transport.abort()
-            return False
+            return not self._is_over(cycle)
         finally:
             os.close(own)
         return True
+
+    def _is_over(self, cycle: Any) -> bool:
+        """Whether the client has left, told to the cycle before the loop tells it: a door stops for
+        this reason, not by mistake."""
+        if self._transport.is_closing() and not cycle.disconnected:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        return bool(cycle.disconnected)
 
     async def _written(self) -> None:
         """Return when nothing lies in the transport: mostly the head, for one turn of the loop."""

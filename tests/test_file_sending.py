@@ -31,6 +31,7 @@ class Cycle:
     """What a sender looks at of the answer that is being given."""
 
     disconnected: bool = False
+    message_event: asyncio.Event = field(default_factory=asyncio.Event)
     expected_content_length: int = LONG
 
 
@@ -155,6 +156,7 @@ async def test_a_client_that_leaves_ends_it_and_was_not_handed_everything(room: 
     await received(client, 1_000_000)
     client.close()
     assert not await sending
+    assert connection.cycle.disconnected
     await connection.over.wait()
     assert descriptors() < before
 

@@ -11,10 +11,11 @@ from tests.bench.load import ROOT
 from tests.bench.reservations import compare_reservations
 from tests.bench.rounds import Comparison
 from tests.bench.scraped import measure
-from tests.bench.served import compare_polls, compare_videos, served
+from tests.bench.served import compare_polls, served
+from tests.bench.videos import compare_videos, polls_beside_cold_videos
 
 NO_NGINX = (
-    "The stored video was not measured: nginx, which it is compared with, is not installed here."
+    "Stored videos were not measured: nginx, which it is compared with, is not installed here."
 )
 
 
@@ -34,12 +35,11 @@ def main() -> None:
 
     with served() as running:
         keep(compare_polls(running, turns, seconds))
-        video = compare_videos(running, turns, seconds)
-        if video is None:
-            notes.append(NO_NGINX)
-            print(NO_NGINX)
-        else:
-            keep(video)
+    alone = len(found)
+    for one in compare_videos(turns, seconds):
+        keep(one)
+    notes.append(polls_beside_cold_videos() if len(found) > alone else NO_NGINX)
+    print(notes[-1])
     with TemporaryDirectory(prefix="bench-", dir=_same_disk()) as folder:
         watched = measure(Path(folder), min(turns, 3), seconds * 6)
         print(watched, flush=True)

@@ -50,12 +50,31 @@ def requests_per_second(request: Request) -> float:
     return _by_wrk(request) if shutil.which("wrk") else _by_sockets(request)
 
 
+def bytes_per_second(request: Request, body_bytes: int) -> float:
+    """How many bytes of answers came back a second; where the generator only counts answers, those
+    of whole ones."""
+    if not shutil.which("wrk"):
+        return _by_sockets(request) * body_bytes
+    found = re.search(r"Transfer/sec:\s+([\d.]+)([KMG]?)B", _said_by_wrk(request))
+    if found is None:
+        raise LoadFailed("wrk told of no transfer")
+    return float(found[1]) * float(1024 ** "_KMG".index(found[2] or "_"))
+
+
 def generator() -> str:
     """Which generator is used here."""
     return "wrk" if shutil.which("wrk") else "the bench's own sockets"
 
 
 def _by_wrk(request: Request) -> float:
+    said = _said_by_wrk(request)
+    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
+    if found is None:
+        raise LoadFailed(said)
+    return float(found[1])
+
+
+def _said_by_wrk(request: Request) -> str:
     lines = [f"wrk.method = {json.dumps(request.method)}"]
     lines += [f"wrk.body = {json.dumps(request.body)}"] if request.body else []
     lines += [f"wrk.headers[{json.dumps(n)}] = {json.dumps(v)}" for n, v in request.headers.items()]
@@ -64,10 +83,9 @@ def _by_wrk(request: Request) -> float:
         script.flush()
         command = ["wrk", "-t1", f"-c{request.connections}", f"-d{max(1, round(request.seconds))}"]
         said = _run([*command, "-s", script.name, request.url], request)
-    found = re.search(r"Requests/sec:\s+([\d.]+)", said)
-    if found is None or "Non-2xx" in said:
+    if "Non-2xx" in said:
         raise LoadFailed(said)
-    return float(found[1])
+    return said
 
 
 def _by_sockets(request: Request) -> float:

@@ -31,6 +31,9 @@ from tests.simulator_process import SimulatorProcess
 SERVED_CORE = 0
 START_SECONDS_MAX = 30.0
 VIDEO_BYTES = 5_000_000
+VENICE_KEY = "the-key-of-a-benchmark"
+AT_ONCE = "at once"
+"""Prompts with these words are ready when they are ordered."""
 MODEL = "wan-2.2-a14b-text-to-video"
 _RULES = """
 version: 1
@@ -61,6 +64,9 @@ class Running:
     stored: str
     """The queue_id of a job whose video is here."""
     data_dir: Path
+    pid: int
+    venice: str
+    """The address of the stand-in behind it."""
 
     def headers(self) -> dict[str, str]:
         """What a client sends."""
@@ -72,17 +78,17 @@ class Running:
 
 
 @contextmanager
-def gateway(folder: Path) -> Iterator[Running]:
+def gateway(folder: Path, video_bytes: int = VIDEO_BYTES) -> Iterator[Running]:
     """A gateway process before a simulator, with one job that works and one that is stored."""
     (folder / "policies").mkdir()
     (folder / "policies" / "rules.yaml").write_text(_RULES)
-    with SimulatorProcess(no_limits=True, video_bytes_min=VIDEO_BYTES) as simulator:
+    with SimulatorProcess(no_limits=True, video_bytes_min=video_bytes) as simulator:
         simulator.faults(
             [
                 {
                     "endpoint": "queue",
                     "outcome": "ready_now",
-                    "match": {"prompt_contains": "at once"},
+                    "match": {"prompt_contains": AT_ONCE},
                 },
                 {"endpoint": "queue", "outcome": {"kind": "completed", "execution_seconds": 86400}},
             ]
@@ -95,17 +101,18 @@ def gateway(folder: Path) -> Iterator[Running]:
             "VGW_POLICIES": str(folder / "policies"),
             "VGW_PORT": str(port),
             "VGW_UPSTREAM_URL": simulator.url,
-            "VENICE_API_KEY": "the-key-of-a-benchmark",
+            "VENICE_API_KEY": VENICE_KEY,
             "VGW_LOG_LEVEL": "error",
         }
         command = [sys.executable, "-m", "gateway", "serve"]
-        with _process(command, folder, {**environ, "PYTHONPATH": str(ROOT)}):
+        with _process(command, folder, {**environ, "PYTHONPATH": str(ROOT)}) as process:
             url = f"http://127.0.0.1:{port}"
-            _until(lambda: _asked(f"{url}/livez"))
-            working = _order(url, key, "in a day")
-            stored = _order(url, key, "at once")
-            running = Running(url, key, working, stored, folder / "data")
-            _until(lambda: _is_stored(running))
+            until(lambda: _asked(f"{url}/livez"))
+            working = order(url, key, "in a day")
+            stored = order(url, key, AT_ONCE)
+            data_dir, venice = folder / "data", simulator.url
+            running = Running(url, key, working, stored, data_dir, process.pid, venice)
+            until(lambda: is_stored(running, stored))
             yield running
 
 
@@ -123,22 +130,24 @@ async def _seed(database: Path, upstream: str) -> str:
     return text
 
 
-def _order(url: str, key: str, prompt: str) -> str:
+def order(url: str, key: str, prompt: str, prefix: str = "/api/v1") -> str:
+    """Order a video; its queue_id."""
     body = {"model": MODEL, "prompt": prompt, "duration": "5s"}
     answers: list[tuple[str, bytes]] = []
 
     def is_taken() -> bool:
-        answer = _asked(f"{url}/api/v1/video/queue", key, body)
+        answer = _asked(f"{url}{prefix}/video/queue", key, body)
         answers.extend([answer] if answer else [])
         return answer is not None
 
-    _until(is_taken)
+    until(is_taken)
     queue_id: str = json.loads(answers[0][1])["queue_id"]
     return queue_id
 
 
-def _is_stored(running: Running) -> bool:
-    body = {"model": MODEL, "queue_id": running.stored}
+def is_stored(running: Running, queue_id: str) -> bool:
+    """Whether a job's video is here."""
+    body = {"model": MODEL, "queue_id": queue_id}
     answer = _asked(f"{running.url}/api/v1/video/retrieve", running.key, body)
     return answer is not None and answer[0] == "video/mp4"
 
@@ -166,13 +175,13 @@ def bare_app() -> Iterator[str]:
     with _process(command, ROOT, dict(os.environ)) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}/api/v1/video/retrieve"
-        _until(lambda: _asked(url, body={}))
+        until(lambda: _asked(url, body={}))
         yield url
 
 
 @contextmanager
-def nginx(folder: Path, file: Path) -> Iterator[str]:
-    """One nginx worker that serves a copy of the file; its URL."""
+def nginx(folder: Path, file: Path) -> Iterator[tuple[str, int]]:
+    """One nginx worker that serves a copy of the file; its URL and process id."""
     program = shutil.which("nginx")
     assert program is not None, "asked for only where nginx is installed"
     shutil.copyfile(file, folder / "video.mp4")
@@ -180,10 +189,20 @@ def nginx(folder: Path, file: Path) -> Iterator[str]:
     (folder / "nginx.conf").write_text(_NGINX.format(port=port, folder=folder))
     folder.chmod(0o755)
     command = [program, "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
-    with _process(command, folder, dict(os.environ)):
+    with _process(command, folder, dict(os.environ)) as process:
         url = f"http://127.0.0.1:{port}/video.mp4"
-        _until(lambda: _asked(url))
-        yield url
+        until(lambda: _asked(url))
+        yield url, process.pid
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has used of the processor so far; 0 where nobody tells."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text("ascii")
+    except OSError:
+        return 0.0
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager
@@ -212,7 +231,8 @@ def _free_port() -> int:
         return port
 
 
-def _until(holds: Any) -> None:
+def until(holds: Any) -> None:
+    """Return when something holds; `TimeoutError` where it does not in time."""
     deadline = time.monotonic() + START_SECONDS_MAX
     while not holds():
         if time.monotonic() > deadline:

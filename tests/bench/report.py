@@ -38,8 +38,11 @@ comparing, and the spread says how much this run is to be trusted.
   durably; the baseline is one thread with group commit, a SAVEPOINT per transaction and the same
   pragmas, that updates four balances and inserts a job and an entry of four columns. It has no
   windows, grants, constraints, foreign keys or secondary indexes.
-- **Stored video**: the bytes of a finished video by `POST /api/v1/video/retrieve`, four readers;
-  the baseline is one nginx worker with `sendfile` and the same file.
+- **Stored videos**: the bytes of a finished video by `POST /api/v1/video/retrieve`; the baseline is
+  one nginx worker with `sendfile` and the same file. Work is how many gigabytes were sent for each
+  second of the processor; a ratio of 0.67 is one and a half times nginx's seconds.
+- **Taking in**: from Venice's answer to a durable, checked and hashed file; the baseline is a plain
+  download of the same size from the same stand-in into a file, with one sync.
 
 Most of a reservation's time is the transaction itself, in the writer thread, and most of that is
 writing: the job's row with its indexes, checks and tallies first, then the entry and the four

@@ -1,0 +1,201 @@
+"""Stored videos: how fast they are served and at what cost beside nginx, how long taking one in
+lasts beside a plain download, and what polls feel while videos come from a cold disk.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.bench import processes
+from tests.bench.load import Request, bytes_per_second, on_core
+from tests.bench.rounds import Comparison, compare
+
+SIZES = (5_000_000, 50_000_000)
+READERS = (1, 16)
+SPEED_GOAL = 0.8
+WORK_GOAL = 1 / 1.5
+"""Gigabytes for a second of the processor: at most one and a half times nginx's seconds."""
+FILL_GOAL = 1 / 1.15
+POLL_GOAL_MS = 5.0
+MEGABYTE, GIGABYTE = 1_000_000, 1_000_000_000
+COLD_READERS = 4
+POLLS = 400
+
+
+class _Side:
+    """One of the two that are compared: what it sends, and the processor's part in that."""
+
+    def __init__(self, request: Request, pid: int, body_bytes: int) -> None:
+        self._request = request
+        self._pid = pid
+        self._body_bytes = body_bytes
+        self.work: list[float] = []
+        """Gigabytes for each second of the processor, by turn."""
+
+    def serve(self) -> float:
+        """Megabytes a second, for one turn."""
+        before, began = processes.processor_seconds(self._pid), time.monotonic()
+        speed = bytes_per_second(self._request, self._body_bytes)
+        used = processes.processor_seconds(self._pid) - before
+        sent = speed * (time.monotonic() - began)
+        self.work.append(sent / GIGABYTE / max(used, 0.001))
+        return speed / MEGABYTE
+
+
+def compare_videos(turns: int, seconds: float) -> Iterator[Comparison]:
+    """Each size and number of readers: speed and work beside nginx; then filling. Nothing where
+    nginx is not installed."""
+    if shutil.which("nginx") is None:
+        return
+    for size in SIZES:
+        with (
+            TemporaryDirectory(prefix="bench-") as folder,
+            processes.gateway(Path(folder), size) as running,
+        ):
+            for readers in READERS:
+                yield from _compare_serving(running, readers, turns, seconds)
+            yield _compare_filling(running, size, turns)
+
+
+def _compare_serving(
+    running: processes.Running, readers: int, turns: int, seconds: float
+) -> Iterator[Comparison]:
+    file = max((running.data_dir / "videos").rglob("*.mp4"), key=lambda path: path.stat().st_size)
+    size = file.stat().st_size
+    with (
+        TemporaryDirectory(prefix="bench-nginx-") as folder,
+        processes.nginx(Path(folder), file) as (url, pid),
+    ):
+        path = f"{running.url}/api/v1/video/retrieve"
+        body = running.poll(running.stored)
+        asked = Request(path, "POST", running.headers(), body, readers, seconds)
+        own = _Side(asked, running.pid, size)
+        bare = _Side(Request(url, connections=readers, seconds=seconds), pid, size)
+        name = f"a stored video of {size / MEGABYTE:.0f} MB, {readers} reading"
+        yield compare(name, "MB/s", own.serve, bare.serve, turns=turns, goal=SPEED_GOAL)
+        pairs = tuple(zip(own.work[1:], bare.work[1:], strict=True))
+        yield Comparison(f"{name}: work", "GB for a second of the processor", pairs, WORK_GOAL)
+
+
+def _compare_filling(running: processes.Running, size: int, turns: int) -> Comparison:
+    numbers = itertools.count()
+
+    def fill() -> float:
+        """One video taken in, checked, hashed and made durable."""
+        before = _filled(running)
+        prompt = f"{processes.AT_ONCE} {size} {next(numbers)}"
+        queue_id = processes.order(running.url, running.key, prompt)
+        processes.until(lambda: processes.is_stored(running, queue_id))
+        seconds, count = (now - then for now, then in zip(_filled(running), before, strict=True))
+        assert count == 1, "one video was taken in"
+        return size / MEGABYTE / seconds
+
+    def download() -> float:
+        """The same from the same stand-in, into a file and no more."""
+        prompt = f"{processes.AT_ONCE} {size} plain {next(numbers)}"
+        queue_id = processes.order(running.venice, processes.VENICE_KEY, prompt, prefix="")
+        return size / MEGABYTE / _plain_download(running, queue_id)
+
+    name = f"taking in a video of {size / MEGABYTE:.0f} MB"
+    return compare(name, "MB/s", fill, download, turns=turns, goal=FILL_GOAL)
+
+
+def _filled(running: processes.Running) -> tuple[float, float]:
+    """Seconds and number of all fills so far."""
+    with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    values = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    name = "venice_gateway_video_fill_seconds"
+    return float(values[f"{name}_sum"]), float(values[f"{name}_count"])
+
+
+def _plain_download(running: processes.Running, queue_id: str) -> float:
+    body = json.dumps({"model": processes.MODEL, "queue_id": queue_id}).encode()
+    headers = {"Authorization": f"Bearer {processes.VENICE_KEY}"}
+    headers["Content-Type"] = "application/json"
+    request = urllib.request.Request(f"{running.venice}/video/retrieve", body, headers)
+    began = time.monotonic()
+    with (
+        on_core(processes.SERVED_CORE),
+        TemporaryDirectory(prefix="bench-", dir=running.data_dir) as folder,
+        urllib.request.urlopen(request, timeout=60) as answer,
+        (Path(folder) / "video.mp4").open("wb") as file,
+    ):
+        assert answer.headers.get_content_type() == "video/mp4"
+        shutil.copyfileobj(answer, file, 256 * 1024)
+        os.fsync(file.fileno())
+    return time.monotonic() - began
+
+
+def polls_beside_cold_videos(polls: int = POLLS) -> str:
+    """How long polls take while videos come from a disk, beside none, in a sentence."""
+    with (
+        TemporaryDirectory(prefix="bench-") as folder,
+        processes.gateway(Path(folder), SIZES[-1]) as running,
+    ):
+        alone = _poll_p99_ms(running, polls)
+        with _reading_cold(running):
+            beside = _poll_p99_ms(running, polls)
+    verdict = "reached" if beside - alone <= POLL_GOAL_MS else "missed"
+    return (
+        f"Polls while {COLD_READERS} readers fetch videos that are not in memory: p99 "
+        f"{beside:.1f} ms, alone {alone:.1f} ms; the goal of {POLL_GOAL_MS:.0f} ms more at most "
+        f"is {verdict}."
+    )
+
+
+def _poll_p99_ms(running: processes.Running, polls: int) -> float:
+    taken = []
+    body = running.poll(running.working).encode()
+    request = urllib.request.Request(
+        f"{running.url}/api/v1/video/retrieve", body, running.headers()
+    )
+    for _ in range(polls):
+        began = time.monotonic()
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            answer.read()
+        taken.append(time.monotonic() - began)
+    return sorted(taken)[polls * 99 // 100] * 1000
+
+
+@contextmanager
+def _reading_cold(running: processes.Running) -> Iterator[None]:
+    """Readers of one video that is put out of memory again and again."""
+    (file,) = (running.data_dir / "videos").rglob("*.mp4")
+    over = threading.Event()
+    body = running.poll(running.stored).encode()
+    url = f"{running.url}/api/v1/video/retrieve"
+
+    def read() -> None:
+        while not over.is_set():
+            request = urllib.request.Request(url, body, running.headers())
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                while answer.read(1_000_000):
+                    pass
+
+    def forget() -> None:
+        descriptor = os.open(file, os.O_RDONLY)
+        while not over.wait(0.05):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.close(descriptor)
+
+    threads = [threading.Thread(target=read) for _ in range(COLD_READERS)]
+    threads.append(threading.Thread(target=forget))
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
