@@ -88,6 +88,7 @@ class JobAnswer(TypedDict):
     delivered_at: str | None
     completed_at: str | None
     ended_at: str | None
+    in_doubt_since: str | None
     seconds: int | None
     resolution: str | None
     private: bool

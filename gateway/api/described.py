@@ -98,7 +98,7 @@ SAID: Mapping[tuple[str, str], Said] = {
         query=own_usage.RefusalsPage, rows=("refusals", answers.RefusalAnswer)
     ),
     ("GET", f"{OWN}/jobs"): Said(query=own_jobs.JobsPage, rows=("jobs", answers.JobAnswer)),
-    ("GET", f"{OWN}/jobs/{{id}}"): Said(answer=answers.JobAnswer),
+    ("GET", f"{OWN}/jobs/{{id}}"): Said(answer=details.ReceiptAnswer),
     ("GET", f"{OWN}/jobs/{{id}}/events"): Said(media=(EVENTS,)),
     ("POST", f"{OWN}/jobs/{{id}}/links"): Said(
         own_jobs.NewLink, answer=details.LinkAnswer, statuses=(201,)
@@ -153,8 +153,10 @@ SAID: Mapping[tuple[str, str], Said] = {
     ("POST", f"{ADMIN}/notices/{{id}}/redeliver"): Said(notices.To, answer=details.NoticeAnswer),
     ("GET", f"{ADMIN}/audit"): Said(query=audit.Page, rows=("audit", answers.AuditAnswer)),
     ("GET", f"{ADMIN}/reconciliations"): Said(query=reconciliations.RunsPage),
-    ("POST", f"{ADMIN}/reconciliations"): Said(reconciliations.NewRun, statuses=(201,)),
-    ("GET", f"{ADMIN}/reconciliations/{{id}}"): Said(),
+    ("POST", f"{ADMIN}/reconciliations"): Said(
+        reconciliations.NewRun, answer=reconciliations.MadeRunAnswer, statuses=(201,)
+    ),
+    ("GET", f"{ADMIN}/reconciliations/{{id}}"): Said(answer=reconciliations.RunAnswer),
     ("GET", f"{ADMIN}/spending"): Said(answer=details.SpendingAnswer),
     ("POST", f"{ADMIN}/spending"): Said(spending.Switch, answer=details.SpendingAnswer),
     ("GET", f"{ADMIN}/admin-keys"): Said(answer=details.AdminKeysAnswer),

@@ -17,6 +17,7 @@ from gateway.api.answers import (
     UserAnswer,
     WindowAnswer,
 )
+from gateway.core.job import Entry
 
 
 class UserWithKeys(UserAnswer):
@@ -64,6 +65,23 @@ class JobWithEntries(JobAnswer):
     suspicious: bool
     video_sha256: str | None
     entries: list[EntryAnswer]
+
+
+class LineAnswer(TypedDict):
+    """A line of a receipt: what an entry moved, and why."""
+
+    kind: Entry
+    at: str
+    reserved_usd: str
+    in_doubt_usd: str
+    settled_usd: str
+    reason: str | None
+
+
+class ReceiptAnswer(JobAnswer):
+    """A job, and what became of its money."""
+
+    entries: list[LineAnswer]
 
 
 class TeamsAnswer(TypedDict):

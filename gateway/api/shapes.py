@@ -18,7 +18,9 @@ from gateway.api.answers import (
     UserAnswer,
     WindowAnswer,
 )
+from gateway.api.details import LineAnswer, ReceiptAnswer
 from gateway.core.budget import Standing
+from gateway.core.job import State
 from gateway.core.money import ZERO, Money
 from gateway.core.policy import Team
 from gateway.moments import rfc3339
@@ -98,6 +100,7 @@ def grant_shape(grant: Grant) -> GrantAnswer:
 def job_shape(job: Job) -> JobAnswer:
     """A job as its user may see it."""
     released = job.quote - job.reserved - job.in_doubt - job.settled
+    doubted_at = (job.sent_at or job.created_at) if job.state is State.IN_DOUBT else None
     return {
         "job": job.id,
         "queue_id": job.queue_id,
@@ -119,6 +122,7 @@ def job_shape(job: Job) -> JobAnswer:
         "delivered_at": time_of(job.delivered_at),
         "completed_at": time_of(job.completed_at),
         "ended_at": time_of(job.ended_at),
+        "in_doubt_since": time_of(doubted_at),
         "seconds": job.seconds,
         "resolution": job.resolution,
         "private": job.is_private,
@@ -128,6 +132,22 @@ def job_shape(job: Job) -> JobAnswer:
         "policy_version": job.policy_version,
         "reason": job.reason,
     }
+
+
+def receipt_shape(job: Job, entries: Sequence[EntryRow]) -> ReceiptAnswer:
+    """A job and what became of its money, as its user may see it: without who administered."""
+    lines: list[LineAnswer] = [
+        {
+            "kind": entry.kind,
+            "at": rfc3339(entry.at),
+            "reserved_usd": str(entry.reserved),
+            "in_doubt_usd": str(entry.in_doubt),
+            "settled_usd": str(entry.settled),
+            "reason": entry.reason,
+        }
+        for entry in entries
+    ]
+    return {**job_shape(job), "entries": lines}
 
 
 def entry_shape(entry: EntryRow) -> EntryAnswer:

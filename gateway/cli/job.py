@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ app = typer.Typer(no_args_is_help=True, help="What became of every order.")
 Id = Annotated[str, typer.Argument(metavar="ID", help="A queue_id, or a job's own id.")]
 PAGE = 1_000
 _COLUMNS = ("job", "queue_id", "state", "user", "model", "quote_usd", "created_at")
+_DOUBTS = ("job", "user", "model", "in_doubt_usd", "in_doubt_since", "age", "reason")
 _ENTRIES = ("id", "kind", "at", "reserved_usd", "in_doubt_usd", "settled_usd", "by", "reason")
 
 
@@ -44,8 +46,20 @@ def list_(
                 break
     if as_json:
         as_value(found)
+    elif state is State.IN_DOUBT:
+        now = datetime.now(UTC)
+        as_table([{**job, "age": _age(job, now)} for job in found], _DOUBTS)
     else:
         as_table(found, _COLUMNS)
+
+
+def _age(job: dict[str, Any], now: datetime) -> str:
+    """For how long a job is in doubt, in its largest two units."""
+    minutes = (
+        max(0, int((now - datetime.fromisoformat(job["in_doubt_since"])).total_seconds())) // 60
+    )
+    hours, days = minutes // 60, minutes // 1_440
+    return f"{days}d {hours % 24}h" if days else f"{hours}h {minutes % 60}m"
 
 
 @app.command()

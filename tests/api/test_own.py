@@ -69,6 +69,7 @@ def test_a_job_is_listed_and_shown_with_its_money(owner: httpx.Client, job: dict
     assert job["settled_usd"] == job["quote_usd"]
     assert owner.get(f"/gateway/v1/jobs/{job['job']}").json() == job
     page = owner.get("/gateway/v1/jobs", params={"limit": 1}).json()
+    assert {entry["kind"] for entry in job.pop("entries")} == {"reserve", "settle"}
     assert page == {"jobs": [job], "next": job["job"]}
     after = owner.get("/gateway/v1/jobs", params={"before": job["job"]}).json()
     assert after == {"jobs": [], "next": None}
@@ -133,3 +134,18 @@ def test_refusals_are_kept_for_the_user_to_see_newest_first(
     assert (refusal["rule"], refusal["model"]) == ("key.day", BODY["model"])
     older = stranger.get("/gateway/v1/refusals", params={"before": page["next"]}).json()
     assert len(older["refusals"]) == 1
+
+
+def test_a_receipt_says_what_became_of_the_money_and_not_who_of_administration_acted(
+    gateway_server: GatewayProcess,
+) -> None:
+    headers = {"authorization": f"Bearer {gateway_server.user_key}", "x-gateway-tags": "trailer"}
+    with httpx.Client(base_url=gateway_server.url, headers=headers, trust_env=False) as client:
+        body = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a receipt", "duration": "5s"}
+        bought = client.post("/api/v1/video/queue", json=body)
+        job = client.get(f"/gateway/v1/jobs/{bought.json()['queue_id']}").json()
+    assert job["quote_usd"] == bought.headers["x-gateway-cost-usd"]
+    assert (job["tags"], bool(job["policy_version"])) == (["trailer"], True)
+    first = job["entries"][0]
+    assert (first["kind"], first["reserved_usd"]) == ("reserve", job["quote_usd"])
+    assert "by" not in first

@@ -68,6 +68,17 @@ def test_a_job_in_doubt_is_decided_and_by_whom_is_kept(place: Place) -> None:
     assert decided["entries"][-1]["by"] == "admin"
 
 
+def test_doubts_are_listed_with_their_age_and_why(alone: Place) -> None:
+    (found,) = alone.value("job", "list", "--state", "in_doubt")
+    assert found["in_doubt_since"] == found["created_at"]
+    heading, line = alone.run("job", "list", "--state", "in_doubt").out.splitlines()
+    assert heading.split() == [
+        "job", "user", "model", "in_doubt_usd", "in_doubt_since", "age", "reason",
+    ]  # fmt: skip
+    assert "0h 0m" in line
+    assert alone.value("job", "show", BILLED)["in_doubt_since"] is None
+
+
 def test_spending_and_its_proof_print_what_was_promised(place: Place) -> None:
     (row,) = place.value("spend", "--by", "tag")
     assert list(row) == ["tag", "settled_usd", "reserved_usd", "in_doubt_usd", "jobs"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -9,7 +11,6 @@ from gateway.administer import reconciling as verbs
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.forms import Form, Moment, Number, PageSize, read_form, read_query
 from gateway.api.respond import json_response
-from gateway.api.shapes import Shape
 from gateway.core.errors import NotFound
 from gateway.moments import rfc3339
 from gateway.reconciled import SHOWN
@@ -27,6 +28,56 @@ class NewRun(Form):
     """From when on; without it from a week before the last whole run."""
 
     since: Moment | None = None
+
+
+class FindingAnswer(TypedDict):
+    """One thing that a run found, and what was done about it."""
+
+    job: str | None
+    queue_id: str | None
+    request_id: str | None
+    user: str | None
+    model: str | None
+    at: str
+    ours_usd: str | None
+    billed_usd: str | None
+    act: str
+    reason: str
+
+
+class RunHead(TypedDict):
+    """A run without each of its findings."""
+
+    run: int
+    started_at: str
+    ended_at: str
+    by: str
+    since: str
+    until: str
+    complete: bool
+    rows: int
+    jobs: int
+    drift_usd: str
+    corrected_usd: str
+    counts: dict[str, int]
+    other_currencies: dict[str, str]
+
+
+class RunAnswer(RunHead):
+    """A run with its findings by kind; `left_off` says how many more are only counted."""
+
+    different: list[FindingAnswer]
+    ours_only: list[FindingAnswer]
+    theirs_only: list[FindingAnswer]
+    resolved: list[FindingAnswer]
+    waiting: list[FindingAnswer]
+    left_off: int
+
+
+class MadeRunAnswer(RunAnswer):
+    """A run that was just made, and what it meant for spending that waited after a restore."""
+
+    spending: str | None
 
 
 async def reconciliations(request: Request) -> Response:
@@ -55,7 +106,7 @@ async def reconciliation(request: Request) -> Response:
     return json_response(run_shape(await verbs.find(office_of(request), int(given))))
 
 
-def head_shape(run: Reconciliation) -> Shape:
+def head_shape(run: Reconciliation) -> RunHead:
     """A run without each of its findings."""
     return {
         "run": run.number,
@@ -74,16 +125,25 @@ def head_shape(run: Reconciliation) -> Shape:
     }
 
 
-def run_shape(run: Reconciliation) -> Shape:
+def run_shape(run: Reconciliation) -> RunAnswer:
     """A run with its findings by kind."""
-    by_kind = {
-        kind: [_finding(found) for found in run.findings if found.kind == kind] for kind in SHOWN
-    }
     total = sum(run.counts.get(kind, 0) for kind in SHOWN)
-    return {**head_shape(run), **by_kind, "left_off": max(0, total - len(run.findings))}
+    return {
+        **head_shape(run),
+        "different": _of(run, "different"),
+        "ours_only": _of(run, "ours_only"),
+        "theirs_only": _of(run, "theirs_only"),
+        "resolved": _of(run, "resolved"),
+        "waiting": _of(run, "waiting"),
+        "left_off": max(0, total - len(run.findings)),
+    }
 
 
-def _finding(found: Disagreement) -> Shape:
+def _of(run: Reconciliation, kind: str) -> list[FindingAnswer]:
+    return [_finding(found) for found in run.findings if found.kind == kind]
+
+
+def _finding(found: Disagreement) -> FindingAnswer:
     return {
         "job": found.job,
         "queue_id": found.queue_id,

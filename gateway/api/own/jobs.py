@@ -15,7 +15,7 @@ from gateway.api.listing import Listing, answer_list
 from gateway.api.own_jobs import own_job
 from gateway.api.respond import json_response
 from gateway.api.services import LINK_MS, services_of
-from gateway.api.shapes import job_shape, time_of
+from gateway.api.shapes import job_shape, receipt_shape, time_of
 from gateway.core.job import State
 from gateway.core.notation import Duration
 
@@ -55,10 +55,10 @@ async def jobs(request: Request) -> Response:
 
 
 async def job(request: Request) -> Response:
-    """One of the caller's jobs, by its queue_id or its own id."""
+    """One of the caller's jobs with every entry about its money, by its queue_id or its own id."""
     services = services_of(request)
     found = await own_job(services, caller_of(request), request.path_params["id"])
-    return json_response(job_shape(found))
+    return json_response(receipt_shape(found, await services.ledger.entries_of(found.id)))
 
 
 async def links(request: Request) -> Response:
