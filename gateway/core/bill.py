@@ -89,14 +89,13 @@ def compare(
     known = {*models, *(job.model for job in ours)}
     charges = by_request(rows, known)
     proved = proved_by_id(ours, charges)
-    shift = clocks_apart(ours, proved)
     left = without(list(charges.values()), proved)
-    guessed, certain = by_time(ours, proved, left, shift)
+    guessed, certain = by_time(ours, proved, left)
     left = without(left, guessed)
     taken = proved | guessed
     others = list(by_request(otherwise, known).values())
     near = Moments((charge.model, charge.at) for charge in (*left, *others))
-    paid_otherwise = _paid_otherwise(ours, taken, others, shift)
+    paid_otherwise = _paid_otherwise(ours, taken, others)
     certain |= proved.keys()
     matches = [
         Match(job, Finding.OTHERWISE)
@@ -108,9 +107,7 @@ def compare(
     return Comparison(matches, theirs, bool(proved))
 
 
-def _paid_otherwise(
-    ours: Sequence[BilledJob], taken: Found, others: Sequence[Charge], shift: int
-) -> set[str]:
+def _paid_otherwise(ours: Sequence[BilledJob], taken: Found, others: Sequence[Charge]) -> set[str]:
     """The jobs that rows in another currency name, or are near to for the same amount.
 
     Venice's other currencies are worth a dollar each (its documentation of DIEM).
@@ -118,6 +115,7 @@ def _paid_otherwise(
     by_id = {charge.request_id: charge for charge in others if charge.request_id}
     named = {job.id: by_id[job.queue_id] for job in ours if job.queue_id in by_id}
     missing = [job for job in ours if job.queue_id and job.id not in taken and job.id not in named]
+    shift = clocks_apart(ours, taken)
     return named.keys() | paired(missing, without(others, named), shift).keys()
 
 

@@ -10,6 +10,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from gateway.core.job import ACTIVE_STATES, State
 from gateway.core.money import ZERO, Money
@@ -123,33 +124,66 @@ def proved_by_id(ours: Sequence[BilledJob], charges: Mapping[str, Charge]) -> Fo
     return {job_id: charge for job_id, charge in named if charge is not None}
 
 
-def clocks_apart(ours: Sequence[BilledJob], proved: Found) -> int:
-    """By how much Venice's clock is ahead of ours, as far as the rows of known jobs tell."""
-    ahead = sorted(proved[job.id].at - sum(job.span) // 2 for job in ours if job.id in proved)
-    median = ahead[len(ahead) // 2] if ahead else 0
-    return max(-NEAR_MS, min(NEAR_MS, median))
+def clocks_apart(ours: Sequence[BilledJob], found: Found) -> int:
+    """By how much Venice's clock is ahead of ours, as far as jobs with a known row tell.
+
+    A row is made between sending and answer, so each such job bounds it. It is what most of these
+    bounds allow; nothing where that allows nothing.
+    """
+    steps: list[tuple[int, int]] = []
+    for job in ours:
+        if job.id in found:
+            begin, end = job.span
+            at = found[job.id].at
+            steps += [(at - end, 1), (at - begin + 1, -1)]
+    best, allowed, many = 0, 0, 0
+    for (apart, step), (then, _) in pairwise([*sorted(steps), (NEAR_MS, 0)]):
+        many += step
+        # Of all that as many allow, the one nearest to none.
+        nearest = min(max(0, apart), then - 1) if then > apart else apart
+        if (many, -abs(nearest)) > (allowed, -abs(best)):
+            best, allowed = nearest, many
+    return max(-NEAR_MS, min(NEAR_MS, best))
 
 
 def by_time(
-    ours: Sequence[BilledJob], proved: Found, left: Sequence[Charge], shift: int
+    ours: Sequence[BilledJob], proved: Found, left: Sequence[Charge]
 ) -> tuple[Found, set[str]]:
     """The jobs that no id proves: who surely was billed comes before who perhaps was, and that
-    before who was not. Of the second and third also those for whom no other match is possible."""
+    before who was not. Of the second and third also those for whom no other match is possible.
+
+    Of the doubts, those settled already come first: what one run settled is not settled again for
+    another's sake by the next.
+    """
     waiting = [job for job in ours if job.id not in proved]
     accepted = [job for job in waiting if job.queue_id is not None]
     # Where ids are seen to be queue_ids, a row with another id is not that of a known queue_id.
     nameless = [charge for charge in left if not proved or charge.request_id is None]
+    shift = clocks_apart(ours, proved)
     found = paired(accepted, nameless, shift, by_net=True)
     accepted = [job for job in accepted if job.id not in found]
     found |= paired(accepted, without(nameless, found), shift)
     left = without(left, found)
     unnamed = [job for job in waiting if job.queue_id is None]
     certain = _unmistakable(unnamed, left)
-    doubts = [job for job in unnamed if job.state in DOUBTS or job.is_open]
-    found |= paired(doubts, left, shift)
-    refused = [job for job in unnamed if not (job.state in DOUBTS or job.is_open)]
+    shift = clocks_apart(ours, proved | found)
+    for group in _by_likelihood(unnamed):
+        found |= paired(group, without(left, found), shift)
+    refused = [job for job in unnamed if not _is_doubtful(job)]
     charged = [charge for charge in without(left, found) if charge.net > ZERO]
     return found | paired(refused, charged, shift), certain
+
+
+def _by_likelihood(unnamed: Sequence[BilledJob]) -> tuple[list[BilledJob], list[BilledJob]]:
+    settled = [job for job in unnamed if job.state is State.SETTLED_IN_DOUBT]
+    others = [
+        job for job in unnamed if _is_doubtful(job) and job.state is not State.SETTLED_IN_DOUBT
+    ]
+    return settled, others
+
+
+def _is_doubtful(job: BilledJob) -> bool:
+    return job.state in DOUBTS or job.is_open
 
 
 def without(charges: Sequence[Charge], found: Found) -> list[Charge]:

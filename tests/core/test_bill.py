@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import count
 
 from hypothesis import given
@@ -158,3 +159,46 @@ def test_rows_of_other_products_are_nobodys_business() -> None:
     assert not compare([job("a")], [chat, row("q-a")]).theirs_only
     strange = row("r", sku="kling-video-unit")
     assert compare([], [strange], models=["kling"]).theirs_only == [strange]
+
+
+def test_what_was_settled_in_doubt_keeps_its_row_though_another_is_nearer() -> None:
+    """However rows are told apart, one row never settles two jobs."""
+    settled = job("settled", State.SETTLED_IN_DOUBT, at=1_000_000)
+    settled = replace(settled, queue_id=None)
+    doubt = job("doubt", State.IN_DOUBT, at=1_000_300)
+    comparison = compare([settled, doubt], [row("r", at=1_000_310)])
+    assert found(comparison) == {"settled": Finding.SAME, "doubt": Finding.UNBILLED}
+
+
+@given(st.integers(-5_000, 5_000), st.integers(0, 2**32))
+def test_doubts_one_after_another_are_told_apart_however_the_clocks_differ(
+    apart: int, seed: int
+) -> None:
+    chance = random.Random(seed)
+    jobs: list[BilledJob] = []
+    rows: list[BillRow] = []
+    expected: dict[str, Finding] = {}
+    at = 1_000_000
+    for number in range(40):
+        length = chance.randrange(5, 60)
+        is_billed, is_known = chance.random() < 0.5, number % 4 == 0
+        state = State.STORED if is_known else State.IN_DOUBT
+        end = at + length
+        fresh = job(f"j{number}", state, at=at)
+        jobs.append(replace(fresh, accepted_at=end) if is_known else replace(fresh, lost_at=end))
+        if is_known or is_billed:
+            rows.append(row(f"r{number}", at=at + chance.randrange(length) + apart))
+        billed = Finding.BILLED if is_billed else Finding.UNBILLED
+        expected[f"j{number}"] = Finding.SAME if is_known else billed
+        at = end + chance.randrange(1, 5)
+    if abs(apart) < 5:
+        assert found(compare(jobs, rows)) == expected
+    # With ids the known jobs tell how far the clocks are apart.
+    known = {each.id: each.queue_id for each in jobs if each.queue_id}
+    named = [replace(each, request_id=known.get(f"j{(each.request_id or '')[1:]}", each.request_id))
+             for each in rows]  # fmt: skip
+    with_ids = found(compare(jobs, named))
+    wrong = [name for name in expected if with_ids[name] is not expected[name]]
+    assert len(wrong) <= len(expected) // 4, (apart, wrong)
+    billed_count = sum(each is Finding.BILLED for each in with_ids.values())
+    assert billed_count == sum(each is Finding.BILLED for each in expected.values())

@@ -301,4 +301,11 @@ FAULTS = (
         "True",
         "tests/test_balance_watch.py",
     ),
+    Fault(
+        "one row settles two doubts, one run after the other",
+        "gateway/core/charges.py",
+        "    return settled, others",
+        "    return others, settled",
+        "tests/core/test_bill.py",
+    ),
 )
