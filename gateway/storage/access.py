@@ -29,9 +29,9 @@ class Access:
     scanner: aiosqlite.Connection
     """For what may read much, so that nobody on the way waits behind it."""
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do one transaction; it is durable when this returns."""
-        return await self.writer.run(work)
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, holds_back: bool = False) -> T:
+        """Do one transaction; it is durable when this returns. See `Writer.run`."""
+        return await self.writer.run(work, holds_back=holds_back)
 
     async def rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
         """Read little, quickly."""

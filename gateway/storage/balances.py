@@ -14,10 +14,11 @@ from gateway.core.money import Money
 from gateway.core.movement import Movement
 from gateway.core.policy import ORGANIZATION_NAME
 from gateway.ports import LedgerBroken
+from gateway.storage.room import Room
 from gateway.storage.sums import Reader, Rolling, Sums, derive, rolling_seconds
 from gateway.storage.verification import verify
 
-__all__ = ["Balances", "Room", "scopes_of", "verify"]
+__all__ = ["Balances", "scopes_of", "verify"]
 PLACES_REMEMBERED_MAX = 20_000
 """Keys, users and teams whose balances are remembered: some 20 MB."""
 MATCHES_REMEMBERED_MAX = 10_000
@@ -41,10 +42,6 @@ _MOVE_ALL = (
 )
 _TEXT = {scope: scope.value for scope in Scope}
 """SQLite takes a plain text at once; any other type it first asks to adapt itself."""
-
-Room = tuple[int, int]
-"""What is left, less than nothing where the limit forbids, and the limit with its grants: both in
-micro-dollars."""
 
 
 class _Row:
@@ -116,7 +113,7 @@ class Balances:
         self._grants = None
 
     def room(
-        self, cursor: sqlite3.Cursor, limits: Sequence[Limit], spans: Sequence[Span], at: int
+        self, reader: Reader, limits: Sequence[Limit], spans: Sequence[Span], at: int
     ) -> list[Room]:
         """What each limit's window has left, and its ceiling.
 
@@ -129,16 +126,16 @@ class Balances:
             if row and place and at >= place.horizon:
                 used = row.reserved + row.in_doubt + row.settled
             else:
-                used = sum(self._sums(cursor, limit, span, at, keep=True))
+                used = sum(self._sums(reader, limit, span, at, keep=True))
             ceiling = limit.amount.micros
             if self._grants != {}:
-                ceiling += self._granted(cursor, limit, at)
+                ceiling += self._granted(reader, limit, at)
             found.append((ceiling - used if ceiling > 0 else -1, ceiling))
         return found
 
     def standings(
         self,
-        cursor: sqlite3.Cursor,
+        reader: Reader,
         limits: Sequence[Limit],
         spans: Sequence[Span],
         at: int,
@@ -148,7 +145,7 @@ class Balances:
         """How limits stand at a moment; balances come to be only where they are to be kept."""
         found = []
         for limit, span in zip(limits, spans, strict=True):
-            reserved, in_doubt, settled = self._sums(cursor, limit, span, at, keep=keep)
+            reserved, in_doubt, settled = self._sums(reader, limit, span, at, keep=keep)
             found.append(
                 Standing(
                     limit,
@@ -156,8 +153,8 @@ class Balances:
                     settled=Money(settled),
                     reserved=Money(reserved),
                     in_doubt=Money(in_doubt),
-                    granted=Money(self._granted(cursor, limit, at)),
-                    resets_at=self._resets_at(cursor, limit, span, at),
+                    granted=Money(self._granted(reader, limit, at)),
+                    resets_at=self._resets_at(reader, limit, span, at),
                 )
             )
         return found
@@ -190,6 +187,22 @@ class Balances:
         moving = cursor.execute(_MOVE.format(",".join("?" * len(numbers))), (*amounts, *numbers))
         if moving.rowcount != len(numbers):
             raise LedgerBroken("a balance that was there is gone")
+
+    def take(
+        self,
+        reader: Reader,
+        scopes: Sequence[tuple[Scope, str]],
+        at: int,
+        model: str,
+        micros: int,
+    ) -> list[int]:
+        """Reserve in what is remembered; the numbers of the rows that are still to follow."""
+        numbers: list[int] = []
+        for scope, who in scopes:
+            place = self._place(reader, scope, who, at)
+            self._touched.append((scope, who))
+            numbers += self._moved(reader, place, at, model, (micros, 0, 0))
+        return numbers
 
     def _moved(
         self, reader: Reader, place: _Place, created_at: int, model: str, amounts: Sums
@@ -236,23 +249,21 @@ class Balances:
                 place.rows[ends, starts, models] = row
         return place
 
-    def _sums(
-        self, cursor: sqlite3.Cursor, limit: Limit, span: Span, at: int, *, keep: bool
-    ) -> Sums:
+    def _sums(self, reader: Reader, limit: Limit, span: Span, at: int, *, keep: bool) -> Sums:
         """How much of a limit's window is reserved, in doubt and settled."""
-        place = self._place(cursor, limit.scope, limit.id, at)
+        place = self._place(reader, limit.scope, limit.id, at)
         if rolling_seconds(limit.window) is not None:
-            return self._rolling(place, limit).sums(cursor, span)
+            return self._rolling(place, limit).sums(reader, span)
         row = place.rows.get((span.end, span.start, limit.models))
         if row is not None:
             return row.sums
-        sums = derive(cursor, limit.scope, limit.id, span, limit.models)
+        sums = derive(reader, limit.scope, limit.id, span, limit.models)
         if keep:
             self._touched.append((limit.scope, limit.id))
             place.pass_by(at)
             who = (_TEXT[limit.scope], limit.id)
-            cursor.execute(_MAKE, (*who, span.end, span.start, limit.models, *sums))
-            row = _Row(cursor.lastrowid or 0, span, limit.models, sums)
+            made = reader.execute(_MAKE, (*who, span.end, span.start, limit.models, *sums))
+            row = _Row(made.lastrowid or 0, span, limit.models, sums)
             place.rows[span.end, span.start, limit.models] = row
         return sums
 

@@ -106,7 +106,7 @@ class SqliteLedger:
             connection = await asyncio.to_thread(prepare, path, upstream, now, steps)
             readers = [await aiosqlite.connect(read_only(path), uri=True) for _ in range(2)]
             money = transactions.Transactions(connection)
-            writer = Writer(connection, observe_commit, observe_broken, money.balances)
+            writer = Writer(connection, observe_commit, observe_broken, money)
             return cls(path, lock, Access(writer, *readers), money)
         except sqlite3.Error as error:
             lock.release()
@@ -221,7 +221,9 @@ class SqliteLedger:
 
     async def reserve(self, order: Order, at: int) -> Reserved | Overrun:
         """See `ports.Ledger.reserve`."""
-        return await self.access.run(lambda connection: self._money.reserve(connection, order, at))
+        return await self.access.run(
+            lambda connection: self._money.reserve(connection, order, at), holds_back=True
+        )
 
     async def advance(
         self,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sqlite3
 from functools import lru_cache
+from typing import Any, Protocol
 
 from gateway.core import budget
 from gateway.core.budget import ANY_MODEL, Calendar, Scope, Span, window_at
@@ -17,8 +18,14 @@ WINDOWS_REMEMBERED = 1_024
 
 Sums = tuple[int, int, int]
 """Reserved, in doubt and settled, in micro-dollars."""
-Reader = sqlite3.Connection | sqlite3.Cursor
-"""Either reads; a connection makes a cursor for each statement, which a reservation can spare."""
+
+
+class Reader(Protocol):
+    """What answers a statement: a connection, a cursor, or whoever sees to it what they answer."""
+
+    def execute(self, sql: str, values: Any = ..., /) -> sqlite3.Cursor:
+        """As of `sqlite3.Connection`."""
+
 
 _SUMMED = (
     "coalesce(sum(reserved), 0), coalesce(sum(in_doubt), 0), coalesce(sum(settled), 0) FROM jobs"

@@ -1,11 +1,11 @@
 """The ledger's transactions on money and jobs, each a function over the write connection.
 
-They run inside the writer's SAVEPOINT: what they raise undoes all they did. Nothing here commits.
+What they raise undoes all they did, by the writer's doing. A reservation's rows are held back for
+its group; everything else is written at once. Nothing here commits.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,31 +14,34 @@ from typing import Any
 from gateway.core.budget import (
     Calendar,
     Limit,
-    Passed,
     Span,
     Standing,
     least_left,
     overruns,
-    passed,
 )
-from gateway.core.job import Entry, Event, Holding, State, next_state
+from gateway.core.job import Entry, Event, Holding, next_state
 from gateway.core.money import Money
-from gateway.core.movement import Amounts, Movement, correction, movement
-from gateway.ports import AlreadyThere, LedgerBroken, Unknown
+from gateway.core.movement import Movement, correction, movement
+from gateway.ports import AlreadyThere, Unknown
 from gateway.records import Adoption, Grant, Job, Order, Overrun, Reserved
 from gateway.storage import grants, rows
 from gateway.storage.adoption import ADOPTED, as_reserved, taken_over
-from gateway.storage.balances import Balances, Room, scopes_of
+from gateway.storage.balances import Balances, scopes_of
+from gateway.storage.job_moves import (
+    amounts_of,
+    ending,
+    entry_to_correct,
+    guarded_update,
+    moved,
+)
+from gateway.storage.new_jobs import insert_jobs, new_job, row_of
+from gateway.storage.room import passed_by, tightest
 from gateway.storage.sums import Spans
+from gateway.storage.unwritten import Unwritten, WrittenFirst
 
 IDEMPOTENCY_MS = 24 * 3_600_000
 """How long an Idempotency-Key is remembered."""
 
-_INSERT_JOB = (
-    "INSERT INTO jobs (id, user, key_id, team, model, state, holding, quote, reserved, remaining, "
-    "created_at, body_digest, idempotency_key, tags, policy, policy_version, seconds, resolution, "
-    "upstream_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 _INSERT_ENTRY = (
     "INSERT INTO entries (job, kind, at, reserved, in_doubt, settled, reason, actor, corrects) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -53,7 +56,34 @@ class Transactions:
         self._last_at: int = last or 0
         self._spans = Spans()
         self.balances = Balances()
-        """To be told by the writer what stands and what is undone."""
+        self._unwritten = Unwritten()
+
+    # as `memory.Memory`, told and asked by the writer
+
+    def keep(self) -> None:
+        """What the last function did stands."""
+        self.balances.keep()
+        self._unwritten.keep()
+
+    def undo(self) -> None:
+        """What the last function did is undone."""
+        self.balances.undo()
+        self._unwritten.undo()
+
+    def forget(self) -> None:
+        """What a whole group of functions did is undone."""
+        self.balances.forget()
+        self._unwritten.forget()
+
+    def write(self, connection: sqlite3.Connection) -> None:
+        """Write what reservations have held back."""
+        self._unwritten.write(connection)
+
+    def changes(self, connection: sqlite3.Connection) -> int:
+        """A count that moves when a function writes or holds back, and not when `write` does."""
+        return connection.total_changes - self._unwritten.changes + self._unwritten.taken
+
+    # the transactions
 
     def ledger_time(self, at: int) -> int:
         """The given moment, or the last entry's where the clock went back since."""
@@ -61,45 +91,69 @@ class Transactions:
         return self._last_at
 
     def reserve(self, connection: sqlite3.Connection, order: Order, at: int) -> Reserved | Overrun:
-        """Hold an order's quote in every window it touches, or in none."""
+        """Hold an order's quote in every window it touches, or in none.
+
+        Its rows are held back: they are written by `write`, or before anything is read.
+        """
         at = self.ledger_time(at)
-        cursor = connection.cursor()
+        caller = order.caller
         if order.idempotency_key is not None:
-            _take_idempotency_key(cursor, order.caller.user.name, order.idempotency_key, at)
+            self._take_idempotency_key(connection, caller.user.name, order.idempotency_key, at)
+        reader = WrittenFirst(connection, self._unwritten)
         spans = self._spans_of(order.limits, order.calendar, at)
-        room = self.balances.room(cursor, order.limits, spans, at)
-        left = [each for each, _ceiling in room]
+        room = self.balances.room(reader, order.limits, spans, at)
+        least = tightest(order.limits, room)
         observed: Sequence[Standing] = ()
-        if not left or min(left) >= order.quote.micros:
-            remaining = _remaining(order, left)
+        if least.left >= order.quote.micros:
+            remaining = least.remaining(order.quote)
         else:
             # Something lacks room: the core says what that means, by all that is known of it.
-            standings = self.balances.standings(cursor, order.limits, spans, at)
+            standings = self.balances.standings(reader, order.limits, spans, at)
             enforced = [s for s in standings if not s.limit.only_observed]
             over = overruns(enforced, order.quote)
             if over:
                 return Overrun(over[0])
             remaining = least_left(enforced, order.quote)
             observed = overruns([s for s in standings if s.limit.only_observed], order.quote)
-        job = _new_job(order, at, remaining)
-        _insert_job(cursor, job)
-        held = Movement(Entry.RESERVE, Holding.RESERVED, reserved=order.quote)
-        self._write_entry(cursor, job, held, at, reason=order.remark, actor=None)
-        return Reserved(job, observed, _passed(order, spans, room, at))
+        job = new_job(order, at, remaining)
+        scopes = scopes_of(job.key_id, job.user, job.team)
+        numbers = self.balances.take(reader, scopes, at, job.model, job.quote.micros)
+        self._unwritten.add(row_of(job), order.remark, numbers)
+        passes = passed_by(order, spans, room, at) if least.warns else ()
+        return Reserved(job, observed, passes)
+
+    def _take_idempotency_key(
+        self, connection: sqlite3.Connection, user: str, key: str, at: int
+    ) -> None:
+        """See that an Idempotency-Key is free; `AlreadyThere`, before anything is written, if not.
+
+        Nothing held back is old enough to lose its key here, so it need not be written first.
+        """
+        connection.execute(
+            "UPDATE jobs SET idempotency_key = NULL "
+            "WHERE user = ? AND idempotency_key = ? AND created_at <= ?",
+            (user, key, at - IDEMPOTENCY_MS),
+        )
+        taken = connection.execute(
+            "SELECT 1 FROM jobs WHERE user = ? AND idempotency_key = ?", (user, key)
+        )
+        if self._unwritten.binds(user, key) or taken.fetchone() is not None:
+            raise AlreadyThere("this Idempotency-Key is in use")
 
     def adopt(self, connection: sqlite3.Connection, adoption: Adoption, at: int, actor: str) -> Job:
         """Take over a job bought elsewhere: begun and ended at once, for its price is spent."""
+        self.write(connection)
         at = self.ledger_time(at)
         cursor = connection.cursor()
         cursor.execute("SELECT 1 FROM jobs WHERE queue_id = ?", (adoption.queue_id,))
         if cursor.fetchone() is not None:
             raise AlreadyThere(f"there is a job {adoption.queue_id} already")
         job = as_reserved(adoption, at)
-        _insert_job(cursor, job)
+        insert_jobs(connection, [row_of(job)])
         began = Movement(Entry.RESERVE, Holding.RESERVED, reserved=job.quote)
         self._write_entry(cursor, job, began, at, reason=ADOPTED, actor=actor)
         changes = taken_over(job, adoption)
-        _guarded_update(connection, job, changes)
+        guarded_update(connection, job, changes)
         ended = Movement(Entry.SETTLE, Holding.SETTLED, -job.quote, settled=job.quote)
         self._write_entry(cursor, job, ended, at, reason=ADOPTED, actor=actor)
         return replace(job, **changes)
@@ -116,7 +170,8 @@ class Transactions:
         """How limits stand at a moment; what had to be added up may be kept as balances."""
         at = max(self._last_at, at)
         spans = self._spans_of(limits, calendar, at)
-        return self.balances.standings(connection.cursor(), limits, spans, at, keep=keep)
+        reader = WrittenFirst(connection, self._unwritten)
+        return self.balances.standings(reader, limits, spans, at, keep=keep)
 
     def add_grant(self, connection: sqlite3.Connection, grant: Grant) -> None:
         """Raise a limit."""
@@ -144,14 +199,15 @@ class Transactions:
         settle_as: Money | None,
     ) -> Job:
         """Move a job by one event and its money with it; `IllegalEvent` changes nothing."""
+        self.write(connection)
         job = find_job(connection, job_id)
         state = next_state(job.state, event)
-        change = movement(job.holding, state, _amounts(job), settle_as)
+        change = movement(job.holding, state, amounts_of(job), settle_as)
         at = self.ledger_time(at)
-        changes = {"state": state, **facts, **_ending(job, state, at), **_moved(job, change)}
+        changes = {"state": state, **facts, **ending(job, state, at), **moved(job, change)}
         if reason is not None:
             changes["reason"] = reason
-        _guarded_update(connection, job, changes)
+        guarded_update(connection, job, changes)
         if change is not None:
             cursor = connection.cursor()
             self._write_entry(cursor, job, change, at, reason=reason, actor=actor)
@@ -168,13 +224,14 @@ class Transactions:
         actor: str,
     ) -> Job:
         """Make a settled job's settlement its real cost; its state and its reason stay."""
+        self.write(connection)
         job = find_job(connection, job_id)
-        change = correction(job.holding, _amounts(job), cost)
+        change = correction(job.holding, amounts_of(job), cost)
         if change is None:
             return job
         at = self.ledger_time(at)
-        changes = _moved(job, change)
-        _guarded_update(connection, job, changes)
+        changes = moved(job, change)
+        guarded_update(connection, job, changes)
         self._write_entry(connection.cursor(), job, change, at, reason=reason, actor=actor)
         return replace(job, **changes)
 
@@ -188,7 +245,7 @@ class Transactions:
         reason: str | None,
         actor: str | None,
     ) -> None:
-        corrects = _entry_to_correct(cursor, job) if change.kind is Entry.CORRECT else None
+        corrects = entry_to_correct(cursor, job) if change.kind is Entry.CORRECT else None
         cursor.execute(
             _INSERT_ENTRY,
             (
@@ -220,152 +277,3 @@ def find_job(connection: sqlite3.Connection, job_id: str) -> Job:
     if row is None:
         raise Unknown(f"there is no job {job_id}")
     return rows.job_of(row)
-
-
-def _take_idempotency_key(cursor: sqlite3.Cursor, user: str, key: str, at: int) -> None:
-    """See that an Idempotency-Key is free; `AlreadyThere`, before anything is written, if not."""
-    cursor.execute(
-        "UPDATE jobs SET idempotency_key = NULL "
-        "WHERE user = ? AND idempotency_key = ? AND created_at <= ?",
-        (user, key, at - IDEMPOTENCY_MS),
-    )
-    cursor.execute("SELECT 1 FROM jobs WHERE user = ? AND idempotency_key = ?", (user, key))
-    if cursor.fetchone() is not None:
-        raise AlreadyThere("this Idempotency-Key is in use")
-
-
-def _remaining(order: Order, left: Sequence[int]) -> Money | None:
-    """What the tightest window has left after an order that every window has room for."""
-    enforced = [
-        each for limit, each in zip(order.limits, left, strict=True) if not limit.only_observed
-    ]
-    return Money(min(enforced) - order.quote.micros) if enforced else None
-
-
-def _passed(order: Order, spans: Sequence[Span], room: Sequence[Room], at: int) -> list[Passed]:
-    """The shares of its windows that an order lifts them to."""
-    price = order.quote.micros
-    found = []
-    for limit, span, (left, ceiling) in zip(order.limits, spans, room, strict=True):
-        if limit.warn_at and ceiling > 0:
-            used = ceiling - left
-            found += passed(limit, span, at, ceiling=ceiling, used=used, price=price)
-    return found
-
-
-def _new_job(order: Order, at: int, remaining: Money | None) -> Job:
-    return Job(
-        id=order.id,
-        user=order.caller.user.name,
-        key_id=order.caller.key.counts_as,
-        team=order.caller.user.team,
-        model=order.model,
-        state=State.RESERVED,
-        holding=Holding.RESERVED,
-        created_at=at,
-        body_digest=order.body_digest,
-        idempotency_key=order.idempotency_key,
-        quote=order.quote,
-        reserved=order.quote,
-        remaining=remaining,
-        tags=order.tags,
-        policy=order.policy,
-        policy_version=order.policy_version,
-        seconds=order.seconds,
-        resolution=order.resolution,
-        upstream_key=order.upstream_key,
-    )
-
-
-def _insert_job(cursor: sqlite3.Cursor, job: Job) -> None:
-    try:
-        cursor.execute(
-            _INSERT_JOB,
-            (
-                job.id,
-                job.user,
-                job.key_id,
-                job.team,
-                job.model,
-                str(job.state),
-                str(job.holding),
-                job.quote.micros,
-                job.reserved.micros,
-                None if job.remaining is None else job.remaining.micros,
-                job.created_at,
-                job.body_digest,
-                job.idempotency_key,
-                json.dumps(job.tags) if job.tags else "[]",
-                job.policy,
-                job.policy_version,
-                job.seconds,
-                job.resolution,
-                job.upstream_key,
-            ),
-        )
-    except sqlite3.IntegrityError as error:
-        raise LedgerBroken(f"a new job broke a constraint: {error}") from error
-
-
-def _amounts(job: Job) -> Amounts:
-    return Amounts(job.quote, job.reserved, job.in_doubt, job.settled)
-
-
-def _moved(job: Job, change: Movement | None) -> dict[str, Any]:
-    """Where a job's money is after a movement."""
-    if change is None:
-        return {}
-    return {
-        "holding": change.holding,
-        "reserved": job.reserved + change.reserved,
-        "in_doubt": job.in_doubt + change.in_doubt,
-        "settled": job.settled + change.settled,
-    }
-
-
-def _ending(job: Job, state: State, at: int) -> dict[str, Any]:
-    """What a state brings with it beside its money."""
-    match state:
-        case State.RELEASED | State.REFUSED | State.RELEASED_IN_DOUBT:
-            # Nothing was bought: the key is free again and no answer is owed.
-            return {
-                "idempotency_key": None,
-                "answer_owed": False,
-                "ended_at": at,
-                "copy_gone": True,
-            }
-        case State.FAILED_BILLED | State.FAILED_REFUNDED | State.LOST:
-            return {"ended_at": at, "copy_gone": True, "download_url": None}
-        case State.STALLED | State.UNDELIVERABLE:
-            return {"ended_at": at, "download_url": None}
-        case State.STORED | State.SETTLED_IN_DOUBT:
-            return {"ended_at": at}
-        case State.PROCESSING if job.ended_at is not None:
-            return {"ended_at": None, "copy_gone": False}
-        case _:
-            return {}
-
-
-def _guarded_update(connection: sqlite3.Connection, job: Job, changes: Mapping[str, Any]) -> None:
-    money = {"state", "holding", "reserved", "in_doubt", "settled"}
-    assigned, values = rows.assignments(changes, rows.JOB_FACTS | money)
-    guard = (job.id, job.state, job.holding)
-    try:
-        done = connection.execute(
-            f"UPDATE jobs SET {assigned} WHERE id = ? AND state = ? AND holding = ?",
-            [*values, *guard],
-        )
-    except sqlite3.IntegrityError as error:
-        if "jobs.queue_id" in str(error):
-            raise AlreadyThere("another job has this queue_id") from error
-        raise LedgerBroken(f"job {job.id} would break a constraint: {error}") from error
-    if done.rowcount != 1:
-        raise LedgerBroken(f"job {job.id} was no longer {job.state} when it was to move")
-
-
-def _entry_to_correct(cursor: sqlite3.Cursor, job: Job) -> int:
-    row = cursor.execute("SELECT max(id) FROM entries WHERE job = ?", (job.id,)).fetchone()
-    if row[0] is None:
-        raise LedgerBroken(f"job {job.id} has no entry to correct")
-    found: int = row[0]
-    return found

@@ -1,8 +1,9 @@
 """The one thread that writes to SQLite: whole transactions as functions, committed in groups.
 
 A function that fails leaves nothing behind and harms no neighbour: most write nothing before they
-fail; where one did, its group is undone and run again, each inside a SAVEPOINT of its own. All of
-a group become durable by one fsync, and only then does anybody hear.
+fail; where one did, its group is undone and run again, each inside a SAVEPOINT of its own. What
+functions hold back is written before one that does not, and before the commit. All of a group
+become durable by one fsync, and only then does anybody hear.
 Whatever goes wrong in the thread, nobody waits for ever: it answers, and then refuses.
 """
 
@@ -16,9 +17,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-from gateway.ports import LedgerBroken, LedgerFailure, LedgerFull
+from gateway.ports import LedgerBroken
+from gateway.storage.failures import told, translate
+from gateway.storage.memory import Memory, NoMemory, NotWritten
 
 T = TypeVar("T")
 GROUP_MAX = 512
@@ -36,32 +39,19 @@ _BEGIN, _COMMIT, _ROLLBACK = "BEGIN IMMEDIATE", "COMMIT", "ROLLBACK"
 _SAVE, _KEEP, _UNDO = "SAVEPOINT one", "RELEASE one", "ROLLBACK TO one"
 
 
-class Memory(Protocol):
-    """What the functions remember of the database between them, in the writer's thread."""
+class _GroupUndone(Exception):
+    """A group cannot be written as a whole; `by` are the tasks that failed."""
 
-    def keep(self) -> None:
-        """The last function's writing stands, so far."""
-
-    def undo(self) -> None:
-        """The last function's writing is undone."""
-
-    def forget(self) -> None:
-        """A whole group's writing is undone."""
+    def __init__(self, by: list[_Task]) -> None:
+        self.by = by
+        super().__init__()
 
 
-class NoMemory:
-    """For functions that remember nothing."""
-
-    def keep(self) -> None:
-        """Nothing to do."""
-
-    undo = forget = keep
-
-
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Task:
     work: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
+    holds_back: bool = False
     result: Any = None
     error: Exception | None = None
 
@@ -92,27 +82,6 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def translate(error: sqlite3.Error) -> LedgerFailure:
-    """A SQLite error in our own words."""
-    code = getattr(error, "sqlite_errorname", "")
-    if code == "SQLITE_FULL" or "disk is full" in str(error):
-        return LedgerFull("the disk that holds the database is full")
-    if isinstance(error, sqlite3.IntegrityError):
-        return LedgerBroken(f"a write would break a constraint: {error}")
-    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
-        return LedgerBroken(f"the database is damaged ({error})")
-    return LedgerFailure(f"the database could not write ({code or type(error).__name__}: {error})")
-
-
-def _told(error: Exception) -> Exception:
-    """What its caller is told of an error in a transaction."""
-    if isinstance(error, sqlite3.Error):
-        return translate(error)
-    if isinstance(error, AssertionError):
-        return LedgerBroken(f"an assertion failed: {error}")
-    return error
-
-
 class Writer:
     """Runs functions in the writer thread and awaits their durable result."""
 
@@ -137,14 +106,16 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="ledger-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T], *, holds_back: bool = False) -> T:
         """The result of `work` once it is durable.
 
+        One that `holds_back` neither reads nor writes but through its memory, which writes what
+        others have held back where it must; before any other that is written.
         What `work` raises is raised here, with nothing of it written; `LedgerFailure` where the
         commit itself failed, `LedgerBroken` where the thread has ended. Cancelling the caller does
         not stop the transaction.
         """
-        task = _Task(work, self._loop.create_future())
+        task = _Task(work, self._loop.create_future(), holds_back)
         with self._door:
             if self._ended is not None:
                 raise LedgerBroken(self._ended)
@@ -225,43 +196,56 @@ class Writer:
         self._has_log = True
         try:
             self._connection.execute(_BEGIN)
-            failed = self._run_together(group)
-            if failed is not None:
+            try:
+                self._run_together(group)
+            except _GroupUndone as undone:
+                self._undo()
                 self._connection.execute(_BEGIN)
                 for task in group:
-                    # The one that failed is not tried again: what it found would be lost.
-                    if task is not failed:
+                    # Who failed is not tried again: what was found would be lost.
+                    if task not in undone.by:
                         self._run_apart(task)
             self._connection.execute(_COMMIT)
         except sqlite3.Error as error:
-            if self._connection.in_transaction:
-                self._connection.execute(_ROLLBACK)
-            self._memory.forget()
+            self._undo()
             for task in group:
                 task.error = translate(error)
         return time.perf_counter() - started
 
-    def _run_together(self, group: list[_Task]) -> _Task | None:
+    def _run_together(self, group: list[_Task]) -> None:
         """Run a group without SAVEPOINTs, which copy every page they change.
 
-        Where a task failed after it had written, that task, and all of the group is undone.
+        `_GroupUndone` where a task failed after it had written, or where what was held back cannot
+        be written: then all who hold back have failed.
         """
         connection, memory = self._connection, self._memory
-        for task in group:
-            changes = connection.total_changes
-            try:
-                task.result = task.work(connection)
-            except Exception as error:  # noqa: BLE001 - told to whoever awaits it
-                task.error = _told(error)
-                if not connection.in_transaction or connection.total_changes != changes:
-                    if connection.in_transaction:
-                        connection.execute(_ROLLBACK)
-                    memory.forget()
-                    return task
-                memory.undo()
-            else:
-                memory.keep()
-        return None
+        try:
+            for task in group:
+                if not task.holds_back:
+                    memory.write(connection)
+                changes = memory.changes(connection)
+                try:
+                    task.result = task.work(connection)
+                except NotWritten:
+                    raise
+                except Exception as error:
+                    task.error = told(error)
+                    if not connection.in_transaction or memory.changes(connection) != changes:
+                        raise _GroupUndone([task]) from error
+                    memory.undo()
+                else:
+                    memory.keep()
+            memory.write(connection)
+        except NotWritten as error:
+            holding = [task for task in group if task.holds_back]
+            for task in holding:
+                task.error = error
+            raise _GroupUndone(holding) from error
+
+    def _undo(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute(_ROLLBACK)
+        self._memory.forget()
 
     def _run_apart(self, task: _Task) -> None:
         task.result = task.error = None
@@ -269,13 +253,14 @@ class Writer:
         execute(_SAVE)
         try:
             task.result = task.work(self._connection)
+            self._memory.write(self._connection)
         except Exception as error:
             if not self._connection.in_transaction:
                 # SQLite itself gave the transaction up (a full disk, for one): none of it stands.
                 raise sqlite3.OperationalError(str(error)) from error
             execute(_UNDO)
             self._memory.undo()
-            task.error = _told(error)
+            task.error = told(error)
         else:
             self._memory.keep()
         execute(_KEEP)

@@ -17,6 +17,7 @@ from gateway.core.budget import END_OF_TIME
 from gateway.core.policy import ORGANIZATION_NAME
 from gateway.storage.database import prepare
 from gateway.storage.ledger_sqlite import SqliteLedger
+from tests.hand_made import count_jobs
 
 USERS, TEAMS, MODELS = 200, 8, 12
 STEP_MS = 20_000
@@ -82,6 +83,7 @@ def fill(path: Path, jobs: int, until: int) -> None:
             for length in lengths:
                 window = {"scope": scope, "length": length}
                 connection.execute(_BALANCES.format(who=who), window)
+        count_jobs(connection)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 

@@ -69,7 +69,7 @@ FAULTS = (
     ),
     Fault(
         "a job moves from wherever it is",
-        "gateway/storage/transactions.py",
+        "gateway/storage/job_moves.py",
         'WHERE id = ? AND state = ? AND holding = ?",\n            [*values, *guard],',
         'WHERE id = ?",\n            [*values, guard[0]],',
         "tests/storage/test_writer.py",
@@ -190,9 +190,9 @@ FAULTS = (
     Fault(
         "a correction forgets its windows",
         "gateway/storage/transactions.py",
-        "        changes = _moved(job, change)\n        _guarded_update(connection, job, changes)\n"
+        "        changes = moved(job, change)\n        guarded_update(connection, job, changes)\n"
         "        self._write_entry(connection.cursor(), job",
-        "        changes = _moved(job, change)\n        _guarded_update(connection, job, changes)\n"
+        "        changes = moved(job, change)\n        guarded_update(connection, job, changes)\n"
         "        self._write_entry(connection.cursor(), replace(job, user='nobody')",
         "tests/storage/test_ledger.py",
     ),

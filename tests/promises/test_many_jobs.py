@@ -12,6 +12,7 @@ from gateway.core.policy import ORGANIZATION_NAME
 from gateway.storage.sums import SCOPE_COLUMNS
 from gateway.storage.videos_disk import name_of
 from tests.gateway_process import GatewayProcess, with_rules
+from tests.hand_made import count_jobs
 from tests.promises.asking import Client, order
 from tests.promises.books import assert_books_balance
 from tests.simulator_process import SimulatorProcess
@@ -27,8 +28,8 @@ WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHER
 INSERT INTO jobs (id, queue_id, user, key_id, team, model, state, holding, quote, reserved, settled,
     created_at, ended_at, stored_at, body_digest, answer_owed, policy, policy_version, video_sha256,
     video_bytes, copy_gone)
-SELECT 'old' || n, 'queue' || n, 'user' || n % :users, 'key' || n % :users, 'team' || n % :teams,
-    'wan-2.2-a14b-text-to-video', 'stored', 'settled', :price, 0, :price,
+SELECT 'old' || n, 'queue' || n, 'user' || (n % :users), 'key' || (n % :users),
+    'team' || (n % :teams), 'wan-2.2-a14b-text-to-video', 'stored', 'settled', :price, 0, :price,
     :first + n * (:days * 86400000 / :jobs), :first, :first, 'digest' || n, 0, 'default', 'v',
     'hash', 4, 1
 FROM counted
@@ -52,6 +53,7 @@ def fill(gateway: GatewayProcess, jobs: int) -> None:
             database.execute(_ENTRIES.format(entry))
         for scope, who in (*SCOPE_COLUMNS.items(), ("organization", f"'{ORGANIZATION_NAME}'")):
             database.execute(_BALANCES.format(scope=scope, who=who))
+        count_jobs(database)
     for number in range(1, jobs + 1):
         name = name_of(f"old{number}")
         path = gateway.data_dir / "videos" / name[:2] / name[2:4] / f"{name}.mp4"

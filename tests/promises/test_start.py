@@ -21,6 +21,7 @@ from gateway.startup import MISSING_BELIEVED_MAX, StartupChecks
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.videos_disk import DiskVideoStore, name_of
 from tests.gateway_process import CommandRefused, GatewayProcess, with_rules
+from tests.hand_made import count_jobs
 from tests.promises.asking import Client, eventually, order, settled_down
 from tests.promises.books import assert_books_balance, job_of, jobs_of
 from tests.simulator_process import SimulatorProcess
@@ -212,3 +213,4 @@ def _one_more_stored(connection: sqlite3.Connection) -> None:
         "body_digest, policy, policy_version) SELECT 'stored' || (count(*) + 1), 'anna', 'k', "
         "'wan', 'stored', 'settled', 0, 0, 1, 'd', 'p', 'v' FROM jobs"
     )
+    count_jobs(connection)

@@ -82,37 +82,61 @@ class _Run:
         """Some functions and their commit, which may fail."""
         before = dict(self.jobs)
         self.connection.execute("BEGIN IMMEDIATE")
-        for _ in range(self.chance.randrange(1, 6)):
-            self._one()
-        if self.chance.random() < 0.2:
+        run = self.chance.choice((self._together, self._apart))
+        is_whole = all(run() for _ in range(self.chance.randrange(1, 6)))
+        self.money.write(self.connection)
+        if not is_whole or self.chance.random() < 0.2:
             self.connection.execute("ROLLBACK")
-            self.money.balances.forget()
+            self.money.forget()
             self.jobs = before
         else:
             self.connection.execute("COMMIT")
         if self.chance.random() < 0.1:
             self.money = Transactions(self.connection)
 
-    def _one(self) -> None:
+    def _together(self) -> bool:
+        """One function of many that hold back; False where the whole group is to be undone."""
+        before, changes = dict(self.jobs), self.money.changes(self.connection)
+        try:
+            self._function()
+        except (_Undone, IllegalEvent):
+            self.jobs = before
+            if self.money.changes(self.connection) != changes:
+                return False
+            self.money.undo()
+        else:
+            self.money.keep()
+        return True
+
+    def _apart(self) -> bool:
+        """One function inside a SAVEPOINT of its own."""
         before = dict(self.jobs)
         self.connection.execute("SAVEPOINT one")
         try:
-            for _ in range(self.chance.randrange(1, 3)):
-                self._act()
-            if self.chance.random() < 0.3:
-                raise _Undone
+            self._function()
+            self.money.write(self.connection)
         except (_Undone, IllegalEvent):
             self.connection.execute("ROLLBACK TO one")
-            self.money.balances.undo()
+            self.money.undo()
             self.jobs = before
         else:
-            self.money.balances.keep()
+            self.money.keep()
         self.connection.execute("RELEASE one")
+        return True
+
+    def _function(self) -> None:
+        for _ in range(self.chance.randrange(1, 3)):
+            self._act()
+        if self.chance.random() < 0.3:
+            raise _Undone
 
     def _act(self) -> None:
         # Clocks go on, jump, and go back, which the ledger's time does not.
         self.now += self.chance.choice((0, 1, 999, 60_000, HOUR_MS, 5 * HOUR_MS, -HOUR_MS))
         dice = self.chance.random()
+        if dice < 0.5 and self.jobs:
+            # All but reservations find everything written.
+            self.money.write(self.connection)
         if dice < 0.05:
             far = self.now + self.chance.choice((0, 30 * HOUR_MS))
             keep = self.chance.random() < 0.5
@@ -120,10 +144,10 @@ class _Run:
             self.money.standings(self.connection, limits, CALENDAR, far, keep=keep)
         elif dice < 0.1:
             self._grant()
-        elif dice < 0.5 or not self.jobs:
-            self._order()
-        else:
+        elif dice < 0.5 and self.jobs:
             self._advance()
+        else:
+            self._order()
 
     def _grant(self) -> None:
         self.number += 1

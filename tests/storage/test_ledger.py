@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -234,6 +234,28 @@ async def test_names_and_idempotency_keys_are_taken_once(ledger: Ledger) -> None
     found = await ledger.idempotent("anna", "one", NOON - HOUR)
     assert found is not None
     assert found.id == "job1"
+
+
+async def test_of_two_orders_at_once_with_one_idempotency_key_one_is_held(ledger: Ledger) -> None:
+    both = (ledger.reserve(an_order(n, idempotency_key="one"), NOON) for n in range(2))
+    done = await asyncio.gather(*both, return_exceptions=True)
+    assert Counter(type(each) for each in done) == {Reserved: 1, AlreadyThere: 1}
+    assert (await ledger.verify()).is_sound
+
+
+async def test_whoever_asks_beside_orders_is_told_of_those_before(ledger: Ledger) -> None:
+    room = limit(Money(10 * PRICE.micros))
+    asked: list[Awaitable[Any]] = []
+    for number in range(5):
+        asked.append(ledger.reserve(an_order(number, limits=[room], remark=f"r{number}"), NOON))
+        asked.append(ledger.standings([room], CALENDAR, NOON))
+    told = (await asyncio.gather(*asked))[1::2]
+    assert [stands[0].reserved.micros for stands in told] == [
+        count * PRICE.micros for count in range(1, 6)
+    ]
+    assert [(await ledger.entries_of(f"job{n}"))[0].reason for n in range(5)] == [
+        f"r{n}" for n in range(5)
+    ]
 
 
 async def test_everything_survives_being_closed_and_opened(open_ledger: OpenLedger) -> None:

@@ -16,7 +16,7 @@ from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.ports import LedgerBroken, LedgerFull
 from gateway.records import Reserved, User
-from gateway.storage import ledger_sqlite, transactions
+from gateway.storage import job_moves, ledger_sqlite
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.writer import Writer, connect
 from tests.storage.conftest import NOON
@@ -75,6 +75,23 @@ async def test_a_balance_that_is_gone_stops_the_spending(
     assert (await ledger.verify()).is_sound
 
 
+async def test_orders_that_cannot_be_written_fail_together_and_harm_nobody_else(
+    ledger: SqliteLedger, told: list[str]
+) -> None:
+    """R42: two orders with one id, which no constraint lets pass, beside two others."""
+    await ledger.reserve(an_order(1, limits=[LIMIT]), NOON)
+    orders = (ledger.reserve(an_order(number, limits=[LIMIT]), NOON) for number in (2, 3, 3))
+    *held, added = await asyncio.gather(
+        *orders, ledger.add_user(User("anna")), return_exceptions=True
+    )
+    assert added is None
+    assert all(isinstance(each, LedgerBroken) for each in held), held
+    assert len(told) == 1
+    assert [job.id for job in await ledger.jobs()] == ["job1"]
+    assert [user.name for user in await ledger.users()] == ["anna"]
+    assert (await ledger.verify()).is_sound
+
+
 async def test_a_job_that_moved_since_it_was_read_is_not_moved_again(ledger: SqliteLedger) -> None:
     held = await ledger.reserve(an_order(1, limits=[LIMIT]), NOON)
     assert isinstance(held, Reserved)
@@ -82,7 +99,7 @@ async def test_a_job_that_moved_since_it_was_read_is_not_moved_again(ledger: Sql
     stale = {"state": State.SENDING}
     with pytest.raises(LedgerBroken, match="no longer reserved"):
         await ledger.access.run(
-            lambda connection: transactions._guarded_update(connection, held.job, stale)
+            lambda connection: job_moves.guarded_update(connection, held.job, stale)
         )
     assert await ledger.job(held.job.id) == released
 
