@@ -93,6 +93,10 @@ class LedgerBroken(LedgerFailure):
     """One of the ledger's own assertions tripped: spending must stop."""
 
 
+class Unrepairable(Exception):
+    """Jobs and entries disagree, so nothing can be derived from them; the text says where."""
+
+
 class AlreadyThere(Exception):
     """A name, id or idempotency key is taken; the text says which."""
 
@@ -174,6 +178,12 @@ class Ledger(Protocol):
         """The sums that metrics show, all of one moment."""
 
     async def verify(self) -> Verification: ...
+    async def repair(self) -> int:
+        """Derive balances and tallies anew from the jobs; how many balances were other than that.
+
+        `Unrepairable`, and nothing is changed, where jobs and entries disagree.
+        """
+
     async def entry_count(self) -> int:
         """How many entries there are: the measure of what `verify` costs."""
 

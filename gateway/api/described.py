@@ -136,6 +136,7 @@ SAID: Mapping[tuple[str, str], Said] = {
         query=ledger.EntriesPage, rows=("entries", answers.EntryAnswer)
     ),
     ("GET", f"{ADMIN}/ledger/verification"): Said(answer=details.VerificationAnswer),
+    ("POST", f"{ADMIN}/ledger/repair"): Said(ledger.Repair, answer=details.RepairAnswer),
     ("GET", f"{ADMIN}/usage"): Said(
         query=ledger.SpendingQuestion, rows=("usage", details.SpendAnswer)
     ),

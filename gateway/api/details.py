@@ -116,6 +116,13 @@ class VerificationAnswer(TypedDict):
     problems: list[str]
 
 
+class RepairAnswer(VerificationAnswer):
+    """The same, after balances were derived anew."""
+
+    repaired: int
+    """How many balances had differed."""
+
+
 class PurgeAnswer(TypedDict):
     """The videos that went, or would go."""
 

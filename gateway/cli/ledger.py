@@ -6,31 +6,46 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from gateway.cli.progress import Tell, working
-from gateway.cli.reach import Doors, administration
+from gateway.cli.reach import Doors, WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_value, note
+
+PROOF = ("ok", "entries", "drift_usd")
 
 app = typer.Typer(no_args_is_help=True, help="The entries, and their proof.")
 
 
 @app.command()
-def verify(as_json: AsJson = False) -> None:
+def verify(
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put balances that differ right; needs --why.")
+    ] = False,
+    why: Annotated[str | None, typer.Option(metavar="TEXT", help="Kept in the audit.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Re-derive every balance from the entries and compare; exit 1 where anything differs."""
+    if repair != (why is not None):
+        raise WrongUsage("--repair and --why go together.")
     with administration() as doors, working("Deriving every balance anew"):
-        found = doors.get("ledger", "verification")
+        if repair:
+            found = doors.post("ledger", "repair", body={"why": why})
+        else:
+            found = doors.get("ledger", "verification")
     for problem in found["problems"]:
         note(f"error: {problem}")
-    proof = {name: found[name] for name in ("ok", "entries", "drift_usd")}
+    proof = {name: found[name] for name in (*PROOF, *(("repaired",) if repair else ()))}
     if as_json:
         as_value(proof)
     else:
         as_record(proof)
     if not found["ok"]:
         raise typer.Exit(1)
+    if repair:
+        note("Nothing is bought until you let it: venice-gateway spending resume --why TEXT")
 
 
 @app.command()

@@ -47,6 +47,7 @@ from gateway.storage import grants, marks, rows, spending, transactions
 from gateway.storage.access import Access
 from gateway.storage.database import FileLock, prepare, read_only
 from gateway.storage.migrate import Step
+from gateway.storage.repair import repair
 from gateway.storage.verification import verify
 from gateway.storage.writer import PAGES_CACHED_KIB, Writer
 
@@ -298,6 +299,15 @@ class SqliteLedger:
         found = await asyncio.to_thread(_verified, self._path)
         others = await self.access.run(self._money.balances.differences)
         return replace(found, problems=(*found.problems, *others))
+
+    async def repair(self) -> int:
+        """See `ports.Ledger.repair`."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            self._money.balances.forget()
+            return repair(connection)
+
+        return await self.access.run(work)
 
     async def entry_count(self) -> int:
         """How many entries there are: ids have no gaps, for none is ever deleted."""

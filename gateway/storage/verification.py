@@ -6,6 +6,7 @@ It reads one moment of the database, through whatever connection it is given, an
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 
 from gateway.core.budget import Scope
 from gateway.core.money import Money
@@ -40,7 +41,7 @@ _FILL = (
     "FROM jobs WHERE {who} IS NOT NULL ORDER BY 1, 2, 3"
 )
 _BALANCES = (
-    "SELECT scope || ' ' || balances.id || ' from ' || starts_at, "
+    "SELECT balances.number, scope || ' ' || balances.id || ' from ' || starts_at, "
     "balances.reserved - coalesce(sum(sorted.reserved), 0) AS reserved_off, "
     "balances.in_doubt - coalesce(sum(sorted.in_doubt), 0) AS in_doubt_off, "
     "balances.settled - coalesce(sum(sorted.settled), 0) AS settled_off "
@@ -49,7 +50,7 @@ _BALANCES = (
     "WHERE scope = ? GROUP BY balances.number "
     "HAVING reserved_off <> 0 OR in_doubt_off <> 0 OR settled_off <> 0"
 )
-_TALLIED = (
+TALLIED = (
     "SELECT coalesce(team, '') AS team, model, state, count(*), sum(reserved), sum(in_doubt), "
     "sum(settled), coalesce(sum(video_bytes), 0) FROM jobs GROUP BY 1, 2, 3"
 )
@@ -61,28 +62,36 @@ def verify(connection: sqlite3.Connection) -> Verification:
 
     Each in one statement, during which the interpreter is free for others.
     """
-    problems: list[str] = []
-    drift = 0
-    for job, *off in connection.execute(_JOBS):
-        drift += sum(map(abs, off))
-        problems.append(f"job {job} differs from its entries by {off} micro-dollars")
-    for job, amount in connection.execute(_STRAYS):
-        drift += amount
-        problems.append(f"there are entries of {job}, which is no job")
-    for scope in Scope:
-        who = SCOPE_COLUMNS.get(scope, f"'{ORGANIZATION_NAME}'")
-        connection.execute(_SORT)
-        connection.execute(_FILL.format(who=who))
-        for name, *off in connection.execute(_BALANCES, (scope.value,)).fetchall():
-            drift += sum(map(abs, off))
-            problems.append(f"balance of {name} differs by {off} micro-dollars")
-        connection.execute("DROP TABLE sorted")
+    found = [*differing_jobs(connection)]
+    for _, name, off in differing_balances(connection):
+        found.append((f"balance of {name} differs by {off} micro-dollars", sum(map(abs, off))))
+    drift = sum(amount for _, amount in found)
+    problems = [problem for problem, _ in found]
     problems += [
         f"jobs of {row[:3]} are tallied otherwise than they are: {row[3:]}"
         for row in connection.execute(
-            f"SELECT * FROM ({_TALLIED} EXCEPT {_TALLIES}) "
-            f"UNION ALL SELECT * FROM ({_TALLIES} EXCEPT {_TALLIED})"
+            f"SELECT * FROM ({TALLIED} EXCEPT {_TALLIES}) "
+            f"UNION ALL SELECT * FROM ({_TALLIES} EXCEPT {TALLIED})"
         )
     ]
     entries = connection.execute("SELECT count(*) FROM entries").fetchone()[0]
     return Verification(entries, Money(drift), tuple(problems[:PROBLEMS_SHOWN_MAX]))
+
+
+def differing_jobs(connection: sqlite3.Connection) -> Iterator[tuple[str, int]]:
+    """Jobs and entries that do not agree: what is wrong, and by how many micro-dollars."""
+    for job, *off in connection.execute(_JOBS):
+        yield f"job {job} differs from its entries by {off} micro-dollars", sum(map(abs, off))
+    for job, amount in connection.execute(_STRAYS):
+        yield f"there are entries of {job}, which is no job", amount
+
+
+def differing_balances(connection: sqlite3.Connection) -> Iterator[tuple[int, str, list[int]]]:
+    """Balances that are not the sums of their jobs: number, name, by how much each sum is off."""
+    for scope in Scope:
+        who = SCOPE_COLUMNS.get(scope, f"'{ORGANIZATION_NAME}'")
+        connection.execute(_SORT)
+        connection.execute(_FILL.format(who=who))
+        for number, name, *off in connection.execute(_BALANCES, (scope.value,)).fetchall():
+            yield number, name, off
+        connection.execute("DROP TABLE sorted")

@@ -110,6 +110,28 @@ def test_an_altered_ledger_does_not_verify(alone: Place) -> None:
     assert BILLED in done.error
 
 
+def test_sums_that_were_altered_are_repaired_and_spending_waits_until_resumed(alone: Place) -> None:
+    nothing = alone.run("ledger", "verify", "--repair", "--why", "to be sure")
+    assert (nothing.status, "nothing to repair" in nothing.error) == (1, True)
+    with closing(sqlite3.connect(alone.process.data_dir / "gateway.db")) as database, database:
+        database.execute("UPDATE tallies SET settled = settled + 5")
+    assert alone.run("ledger", "verify", "--repair").status == 2
+    repaired = alone.value("ledger", "verify", "--repair", "--why", "a bit fell over")
+    assert (repaired["ok"], repaired["drift_usd"]) == (True, "0.000000")
+    assert alone.value("spending", "show")["stopped"]
+    alone.value("spending", "resume", "--why", "repaired")
+    assert alone.value("ledger", "verify")["ok"]
+
+
+def test_entries_are_evidence_that_no_repair_changes(alone: Place) -> None:
+    with closing(sqlite3.connect(alone.process.data_dir / "gateway.db")) as database, database:
+        database.execute("UPDATE jobs SET settled = settled + 5 WHERE id = ?", (BILLED,))
+    refused = alone.run("ledger", "verify", "--repair", "--why", "hope", "--json")
+    assert (refused.status, refused.out) == (1, "")
+    assert "Nothing was repaired" in refused.error
+    assert BILLED in refused.error
+
+
 def test_wrong_usage_ends_with_status_two(alone: Place) -> None:
     done = alone.run("key", "create", "anna", "--budget", "5")
     assert (done.status, done.out) == (2, "")

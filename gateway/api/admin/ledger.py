@@ -8,12 +8,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import spending
-from gateway.api.admin.guard import office_of
+from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import EntryAnswer
-from gateway.api.forms import Moment, Number, PageSize, read_query
+from gateway.api.forms import Form, Moment, Number, PageSize, Why, read_form, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
-from gateway.api.shapes import entry_shape, spend_shape
+from gateway.api.shapes import Shape, entry_shape, spend_shape
+from gateway.records import Verification
 
 COLUMNS = tuple(EntryAnswer.__annotations__)
 
@@ -33,17 +34,31 @@ class SpendingQuestion(Listing):
     until: Moment | None = None
 
 
+class Repair(Form):
+    """Why balances are derived anew."""
+
+    why: Why
+
+
 async def verification(request: Request) -> Response:
     """Re-derive every balance from the entries, and compare; a difference stops spending."""
-    found = await spending.verify_ledger(office_of(request))
-    return json_response(
-        {
-            "ok": found.is_sound,
-            "entries": found.entries,
-            "drift_usd": str(found.drift),
-            "problems": list(found.problems),
-        }
-    )
+    return json_response(_proof(await spending.verify_ledger(office_of(request))))
+
+
+async def repair(request: Request) -> Response:
+    """Derive the balances that differ anew; spending stays stopped."""
+    form = await read_form(request, Repair)
+    proof, repaired = await spending.repair_ledger(office_of(request), actor_of(request), form.why)
+    return json_response({**_proof(proof), "repaired": repaired})
+
+
+def _proof(found: Verification) -> Shape:
+    return {
+        "ok": found.is_sound,
+        "entries": found.entries,
+        "drift_usd": str(found.drift),
+        "problems": list(found.problems),
+    }
 
 
 async def entries(request: Request) -> Response:

@@ -48,6 +48,7 @@ DOORS: dict[str, Route] = {
     "admin_reconciliation": Route(
         f"{PREFIX}/reconciliations/{{id}}", reconciliations.reconciliation
     ),
+    "admin_ledger_repair": Route(f"{PREFIX}/ledger/repair", ledger.repair, methods=["POST"]),
     "admin_videos": Route(f"{PREFIX}/videos", videos.videos),
     "admin_videos_totals": Route(f"{PREFIX}/videos/totals", videos.totals),
     "admin_videos_verification": Route(f"{PREFIX}/videos/verification", videos.verification),
