@@ -200,10 +200,12 @@ def next_look(
         return max(QUICK_GAP_MIN, FIRST_LOOK_UNKNOWN if plan is None else plan.after(unready))
     due = looks[-1] if is_ready else looks[-1] + STEADY_GAP if plan is None else plan.after(unready)
     recent = sum(age > looks[-1] - 60.0 for age in looks)
-    gap = QUICK_GAP_MIN if recent < QUICK_LOOKS else STEADY_GAP
+    usual = 0.0 if plan is None else plan.expected.usual
+    is_quick = 0.0 < usual < STEADY_GAP * QUICK_LOOKS
+    # Looks in quick succession use up the minute's, and are followed by a gap longer than promised.
+    may_hurry = recent < QUICK_LOOKS and (is_quick or is_ready or usual == 0.0)
+    gap = QUICK_GAP_MIN if may_hurry else STEADY_GAP
     if failed:
-        usual = 0.0 if plan is None else plan.expected.usual
-        is_quick = 0.0 < usual < STEADY_GAP * QUICK_LOOKS
         ordinary = FAILED_GAP_MIN if is_quick else STEADY_GAP
         gap = gap_after(failed, max(ordinary, USUAL_SHARE * usual))
     due = max(due, looks[-1] + gap)
