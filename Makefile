@@ -21,7 +21,7 @@ else
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 endif
 
-.PHONY: help install dev serve test lint format bench torture mutants dashboards pictures lock clean
+.PHONY: help install dev serve test lint format bench bench-key torture mutants dashboards pictures lock clean
 
 help:
 	@echo 'make serve    install and start the gateway (with the simulator if there is no Venice key)'
@@ -90,6 +90,9 @@ format: dev
 
 bench: dev
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-key: dev
+	$(BIN)/python -m tests.bench.shared_key $(ARGS)
 
 torture: dev
 	$(BIN)/python -m pytest -m torture --timeout=3600 $(ARGS)

@@ -84,7 +84,11 @@ class ScheduledHouse:
         self.experience = Experience(self.kept, self.clock)
         self.planning = Planning(self.experience, lambda: self.looks_per_minute)
         self.tracker = Tracker(
-            cast(Tracking, self), self.clock, self.experience, self.planning, self
+            cast(Tracking, self),
+            self.clock,
+            experience=self.experience,
+            planning=self.planning,
+            gate=self,
         )
         self.found: list[Found] = []
         self.looks: list[tuple[float, str]] = []

@@ -304,7 +304,13 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
     tracking = Tracking(**shared, deliveries=deliveries)
     experience = Experience(SqliteCompletionTimes(real.access), clock)
     planning = Planning(experience, lambda: LOOKS_PER_MINUTE)
-    tracker = Tracker(tracking, clock, experience, planning, room)
+    tracker = Tracker(
+        tracking,
+        clock,
+        experience=experience,
+        planning=planning,
+        gate=room,
+    )
     book.listen(tracker.follow)
     removal = Removal(custody)
     inventory = Inventory(ledger, kept, book)

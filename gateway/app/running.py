@@ -418,7 +418,13 @@ class Gateway:
             deliveries=deliveries,
             metrics=self._metrics,
         )
-        tracker = Tracker(tracking, self.clock, self._experience, self._planning, self._gate)
+        tracker = Tracker(
+            tracking,
+            self.clock,
+            experience=self._experience,
+            planning=self._planning,
+            gate=self._gate,
+        )
         self._book.listen(tracker.follow)
         self._stack.push_async_callback(tracker.close)
         await self._recover(tracking)

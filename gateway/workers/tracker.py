@@ -67,6 +67,7 @@ class Tracker:
         self,
         tracking: Tracking,
         clock: Clock,
+        *,
         experience: Experience,
         planning: Planning,
         gate: LookRoom,

@@ -171,12 +171,19 @@ def _asked(url: str, key: str = "", body: Any = None) -> tuple[str, bytes] | Non
 @contextmanager
 def bare_app() -> Iterator[str]:
     """The constant Starlette application; its URL."""
+    with bare_process() as (url, _):
+        yield url
+
+
+@contextmanager
+def bare_process() -> Iterator[tuple[str, int]]:
+    """The same, with its process id."""
     command = [sys.executable, "-m", "tests.bench.bare_app"]
     with _process(command, ROOT, dict(os.environ)) as process:
         assert process.stdout is not None
         url = f"http://127.0.0.1:{int(process.stdout.readline())}/api/v1/video/retrieve"
         until(lambda: _asked(url, body={}))
-        yield url
+        yield url, process.pid
 
 
 @contextmanager

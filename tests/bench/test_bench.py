@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
+from xml.etree import ElementTree as ET
+
 import pytest
 
-from tests.bench import load, processes
+from tests.bench import load, processes, virtual_time
+from tests.bench.bound import best_schedule, ready_by
+from tests.bench.plots import Line, draw
 from tests.bench.rounds import Comparison, compare
 
 
@@ -34,3 +41,38 @@ def test_the_load_without_wrk_counts_answers_and_refuses_errors() -> None:
         assert load._by_sockets(request) > 10
         with pytest.raises(load.LoadFailed, match="405"):
             load._by_sockets(load.Request(url, seconds=0.3))
+
+
+def test_virtual_time_passes_only_where_nobody_has_anything_to_do() -> None:
+    async def wait() -> float:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        await asyncio.gather(*(asyncio.sleep(seconds) for seconds in (3_600, 1_800)))
+        await asyncio.to_thread(lambda: None)
+        return loop.time() - began
+
+    began = time.monotonic()
+    assert virtual_time.run(wait()) == pytest.approx(3_600, abs=1)
+    assert time.monotonic() - began < 30
+
+
+def test_more_looks_find_videos_sooner_each_less_than_the_one_before() -> None:
+    delays = [best_schedule([100.0], looks).delay for looks in (2.0, 3.0, 4.0)]
+    assert delays[0] - delays[1] > delays[1] - delays[2] > 0
+    assert best_schedule([200.0], 3.0).delay == pytest.approx(2 * delays[1], rel=0.02)
+    assert ready_by(100.0)(100.0) == pytest.approx(0.8)
+
+
+def test_one_look_is_worth_what_a_calculation_by_hand_says() -> None:
+    """Looking once at the last possible moment finds a video after the rest of the time."""
+    slow = best_schedule([100.0], 1.0)
+    assert slow.looks == pytest.approx(1.0, abs=0.05)
+    assert slow.delay > 100.0 / math.e
+
+
+def test_a_plot_is_well_formed_and_shows_every_line_by_name() -> None:
+    lines = [Line("a < b", [(1, 0), (10, 3)]), Line("bound", [(1, 5), (100, 1)], is_bound=True)]
+    found = ET.fromstring(draw("title & more", "x", "y", lines, is_log=True))
+    texts = [each.text for each in found.iter() if each.tag.endswith("text")]
+    assert {"a < b", "bound", "title & more", "1", "10", "100"} <= set(texts)
+    assert sum(each.tag.endswith("polyline") for each in found.iter()) == 2
