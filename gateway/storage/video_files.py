@@ -5,6 +5,7 @@ Everything here may wait for the disk, so it is for a thread; it knows of no job
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import hashlib
 import os
@@ -124,11 +125,45 @@ class Reading:
             raise
         return os.fstat(self.descriptor)
 
+    def copy(self) -> Reading:
+        """The same open file under a descriptor of its own; it is read at offsets, so that the one
+        disturbs the other in nothing."""
+        copied = Reading()
+        if self.descriptor != -1:
+            copied.descriptor = os.dup(self.descriptor)
+        return copied
+
     def close(self) -> None:
         """Give the descriptor back."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor != -1:
             os.close(descriptor)
+
+
+class SharedReading:
+    """A file that is being opened for several at once; the last of them to leave closes it."""
+
+    opening: asyncio.Future[os.stat_result | None]
+
+    def __init__(self) -> None:
+        self.reading = Reading()
+        self._users = 0
+
+    def __enter__(self) -> None:
+        self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._users -= 1
+        if not self._users:
+            # Whoever was cancelled may leave before it is open.
+            self.opening.add_done_callback(self._close)
+
+    def _close(self, opening: asyncio.Future[os.stat_result | None]) -> None:
+        if not opening.cancelled():
+            # Where all who waited were cancelled, nobody else hears of an error.
+            opening.exception()
+        if not self._users:
+            self.reading.close()
 
 
 def verified(path: Path, incoming: Path) -> Seal | None:

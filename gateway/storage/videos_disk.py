@@ -25,6 +25,7 @@ from gateway.storage.video_files import (
     Filling,
     Reading,
     Seal,
+    SharedReading,
     empty,
     make_folder,
     names,
@@ -65,6 +66,7 @@ class DiskVideoStore:
         self._incoming = root / "incoming"
         self._bytes_max = bytes_max
         self._seals: OrderedDict[str, Seal] = OrderedDict()
+        self._readings: dict[str, SharedReading] = {}
         self._verifying = asyncio.Semaphore(VERIFICATIONS_AT_ONCE)
         self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="videos")
         try:
@@ -121,18 +123,30 @@ class DiskVideoStore:
         if seal is None or (seal.sha256, seal.size) != (expected.sha256, expected.bytes):
             return None
         path = self._path(name)
-        reading = Reading()
-        try:
-            status = await self._in_thread(partial(reading.open, path))
-        except BaseException:
-            reading.close()
-            raise
+        reading, status = await self._read_together(name, path)
         if status is None or seal_of(status, seal.sha256) != seal:
             reading.close()
             return None
         if name in self._seals:
             self._seals.move_to_end(name)
         return OpenVideo(reading.descriptor, seal.size, seal.sha256, path, reading.close)
+
+    async def _read_together(self, name: str, path: Path) -> tuple[Reading, os.stat_result | None]:
+        """The file opened and looked at: once for all who ask while that is being done, with a
+        descriptor for each. When a video comes, everybody who waits for it asks at one moment."""
+        shared = self._readings.get(name)
+        if shared is None:
+            shared = self._readings[name] = SharedReading()
+            shared.opening = asyncio.ensure_future(
+                self._in_thread(partial(shared.reading.open, path))
+            )
+            shared.opening.add_done_callback(lambda _: self._readings.pop(name, None))
+        with shared:
+            status = await asyncio.shield(shared.opening)
+            try:
+                return shared.reading.copy(), status
+            except OSError as error:
+                raise _failure(error) from error
 
     async def is_intact(self, job_id: str, expected: StoredVideo) -> bool:
         """Whether the file, hashed anew, is the one recorded: times do not tell of a worn disk."""

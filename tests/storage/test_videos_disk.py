@@ -500,3 +500,22 @@ async def test_free_bytes_are_those_of_the_folders_disk(store: DiskVideoStore, r
     move(root, root.with_name("elsewhere"))
     with pytest.raises(StoreFailure):
         store.free_bytes()
+
+
+async def test_all_who_ask_at_one_moment_share_one_look_at_the_file_and_close_their_own(
+    store: DiskVideoStore,
+) -> None:
+    stored, before = await fill(store), open_descriptors()
+    leaving = asyncio.create_task(store.open("job", stored))
+    asking = [asyncio.create_task(store.open("job", stored)) for _ in range(50)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    found = [video for video in await asyncio.gather(*asking) if video is not None]
+    assert len({video.descriptor for video in found}) == 50
+    found[0].close()
+    assert os.pread(found[1].descriptor, len(VIDEO), 0) == VIDEO
+    for video in found:
+        video.close()
+    await asyncio.gather(leaving, return_exceptions=True)
+    await asyncio.sleep(0)
+    assert open_descriptors() == before
