@@ -72,12 +72,15 @@ async def test_a_real_client_buys_one_job_through_a_storm(
     tmp_path: Path,
 ) -> None:
     """Where the client gives up, what it ordered is known, or held as in doubt."""
+    # A user of its own, for all clients send the same order: it would join another's doubt.
+    name = f"user{len(gateway.keys)}"
+    key = await asyncio.to_thread(gateway.add_user, name)
     async with Orderly(gateway) as other:
         await other.buy(f"well {client} {kind}")
     await settled_down(gateway)
     before, known = simulator.truth(), {job.id for job in jobs_of(gateway)}
     async with storm(gateway, simulator, kind):
-        is_served = await asyncio.to_thread(_run, client, url, gateway.user_key, tmp_path)
+        is_served = await asyncio.to_thread(_run, client, url, key, tmp_path)
     await settled_down(gateway)
     made = simulator.truth()["jobs"][len(before["jobs"]) :]
     assert len(made) <= 1
