@@ -13,9 +13,12 @@ VIDEO_SPEED = 80
 """A video takes one or two seconds."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    """A running gateway that keeps completed videos, before a simulator without limits."""
+    """A running gateway that keeps completed videos, before a simulator without limits.
+
+    One for each file: what a file leaves behind, a job in doubt say, is in nobody else's books.
+    """
     folder = tmp_path_factory.mktemp("gateway-server")
     with (
         SimulatorProcess(speed=VIDEO_SPEED, window_scale=60, seed=1) as simulator,
