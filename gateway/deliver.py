@@ -29,7 +29,7 @@ from gateway.records import Job
 from gateway.room import Room
 
 BAD_BODIES_MAX = 3
-"""Whole-looking answers that were no whole video: after the third it is undeliverable."""
+"""Answers with a body that brought no whole video: after the third it is undeliverable."""
 SUSPICIOUS_BYTES = 100_000
 """Real clients take less for a moderation placeholder (720p, 5 s)."""
 
@@ -74,6 +74,10 @@ class Deliveries:
             job = await self._move(job, Event.FINISH, ready)
         async with self._room.for_video(job.id, video.expected_bytes):
             return await self._fill(job, video)
+
+    async def let_go(self, job: Job) -> Job:
+        """Count a body that is closed unread: Venice has sent it, so it is one of the tries."""
+        return await self._custody.note(job, {"bad_bodies": job.bad_bodies + 1})
 
     async def _fill(self, job: Job, video: VideoReply) -> Tried:
         began = self._clock.monotonic()

@@ -136,6 +136,7 @@ class Job:
     average_ms: int | None = None
     looks: int = 0
     bad_bodies: int = 0
+    """Answers with a body that brought no whole video, and those let go of unread."""
     not_found_first_at: int | None = None
     not_found_count: int = 0
     failure_status: int | None = None

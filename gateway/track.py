@@ -100,7 +100,7 @@ class Tracking:
             facts = {"ready_at": self._clock.now(), "looks": job.looks}
             job = self._book.put(await self._ledger.note(job.id, facts))
             if not await places.take_soon(lambda: self._clock.sleep(OPEN_SECONDS)):
-                return Tried(job, is_waiting=True)
+                return Tried(await self._deliveries.let_go(job), is_waiting=True)
         try:
             return await self._deliveries.take(job, video)
         finally:

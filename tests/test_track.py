@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gateway.core.job import Event, State
+from gateway.core.mp4 import BrokenVideo
 from gateway.core.retry import Outcome
 from gateway.places import IMPATIENT_MAX
 from gateway.ports import BodyLost, LedgerFull, Reply
@@ -40,6 +41,22 @@ async def test_ready_videos_beyond_the_places_hold_nothing_open(house: VideoHous
     assert {house.now(job).state for job in jobs} == {State.STORED}
     # The answers that were let go of were asked for once more, with a place in hand.
     assert max(Counter(queue_id for _, queue_id in house.venice.calls).values()) == 2
+
+
+async def test_a_body_that_was_let_go_of_unread_is_one_of_the_three_tries(
+    house: VideoHouse,
+) -> None:
+    go_on = asyncio.Event()
+    jobs = [await house.working() for _ in range(house.fetches[0] + IMPATIENT_MAX + 1)]
+    house.venice.retrieves = lambda _: video(b"m", go_on, BrokenVideo("no moov"))
+    looks = [asyncio.create_task(house.tracking.look(job)) for job in jobs]
+    await house.idle()
+    go_on.set()
+    await asyncio.gather(*looks)
+    for _ in range(2):
+        await asyncio.gather(*(house.tracking.look(house.now(job)) for job in jobs))
+    assert {house.now(job).state for job in jobs} == {State.UNDELIVERABLE}
+    assert set(Counter(queue_id for _, queue_id in house.venice.calls).values()) == {3}
 
 
 async def test_a_body_that_finds_a_place_in_time_is_asked_for_once(house: VideoHouse) -> None:
