@@ -126,11 +126,19 @@ NODE_PACKAGES = {"venice-cli": "venice-cli", "venice-video-harness": "venice-vid
 
 
 def run_job(
-    client: Client, *, url: str, key: str, model: str, output: Path, home: Path
+    client: Client,
+    *,
+    url: str,
+    key: str,
+    model: str,
+    output: Path,
+    home: Path,
+    pause: Path | None = None,
 ) -> Mapping[str, Any]:
     """Runs one job from quote to saved mp4 to complete, as far as this client goes.
 
-    `url` is the server's, without a path; `home` is a folder the client may fill as it likes.
+    `url` is the server's, without a path; `home` is a folder the client may fill as it likes. With
+    `pause` the client makes that file after its order and waits until it is gone.
     Raises `Unavailable` where the client cannot be had and `ClientFailed` where it gave up.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -146,6 +154,8 @@ def run_job(
         "JOB_MODEL": model,
         "JOB_OUTPUT": str(output),
     }
+    if pause is not None:
+        environment["JOB_PAUSE"] = str(pause)
     if client.name in NODE_PACKAGES:
         packages = environments.node_environment(NODE_PACKAGES[client.name])
         environment["JOB_PACKAGES"] = str(packages / "node_modules")

@@ -2,6 +2,7 @@
 // video/mp4, save it. Cleaning up is left to `delete_media_on_completion`.
 import { writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "./pausing.mjs";
 
 const { VENICE_URL, VENICE_API_KEY, JOB_MODEL, JOB_OUTPUT } = process.env;
 
@@ -21,6 +22,7 @@ const { quote } = await (await post("/video/quote", pricing)).json();
 const queued = await (
   await post("/video/queue", { ...pricing, prompt: "A gondola at sunset" })
 ).json();
+await pause();
 
 let polls = 0;
 let deliveredBy = "retrieve";

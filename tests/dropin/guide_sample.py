@@ -10,6 +10,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from pausing import pause
+
 BASE_URL = os.environ["VENICE_URL"]
 MODEL = os.environ["JOB_MODEL"]
 OUTPUT = Path(os.environ["JOB_OUTPUT"])
@@ -31,6 +33,7 @@ quote = json.loads(post("/video/quote", pricing)[1])["quote"]
 
 queued = json.loads(post("/video/queue", {**pricing, "prompt": "A gondola at sunset"})[1])
 job = {"model": queued["model"], "queue_id": queued["queue_id"]}
+pause()
 
 polls, delivered_by = 0, "retrieve"
 while True:

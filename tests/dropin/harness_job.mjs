@@ -1,9 +1,10 @@
 // One job with venice-video-harness. It sends `audio` with every order, so models that refuse the
-// field refuse it: there the order goes out by its client alone and the job is taken up by its own
-// way of re-attaching to work that was interrupted.
+// field refuse it: there, and where a test wants to act before the first poll, the order goes out by
+// its client alone and the job is taken up by its own way of re-attaching to interrupted work.
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { isPausing, pause } from "./pausing.mjs";
 
 const { VENICE_URL, VENICE_API_KEY, JOB_MODEL, JOB_OUTPUT, JOB_PACKAGES, HOME } = process.env;
 process.env.VENICE_VIDEO_CONFIG_DIR = join(HOME, "venice-video");
@@ -36,10 +37,12 @@ let polls = 1;
 const onProgress = () => (polls += 1);
 let made;
 try {
-  made = await generateVideo(client, { ...order, onProgress });
+  if (!isPausing) made = await generateVideo(client, { ...order, onProgress });
 } catch (error) {
   if (!(error instanceof VeniceRequestError) || error.status !== 400) throw error;
   refused = { status: error.status, message: error.message };
+}
+if (made === undefined) {
   const { queue_id: queueId, model } = await client.post("/api/v1/video/queue", {
     ...pricing,
     prompt: order.prompt,
@@ -51,6 +54,7 @@ try {
     join(process.env.VENICE_VIDEO_CONFIG_DIR, "pending-jobs.json"),
     JSON.stringify({ version: 1, jobs: [{ ...pending, createdAt: now }] }),
   );
+  await pause();
   made = await generateVideo(client, { ...order, onProgress });
 }
 

@@ -4,6 +4,7 @@ import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { pause } from "./pausing.mjs";
 
 const { JOB_MODEL, JOB_OUTPUT, JOB_PACKAGES } = process.env;
 const program = join(JOB_PACKAGES, "veniceai-cli", "dist", "index.js");
@@ -14,6 +15,7 @@ function venice(...words) {
 
 const shape = ["-m", JOB_MODEL, "-d", "5s", "-a", "16:9", "-f", "json"];
 const queued = JSON.parse(venice("generate", "A gondola at sunset", ...shape));
+await pause();
 
 let status;
 let polls = 0;

@@ -9,6 +9,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+from pausing import pause
 from venice_ai import VeniceClient
 from venice_ai.rate_limiting import SimpleRateLimiter
 
@@ -30,6 +31,7 @@ async def main() -> None:
         quote = await client.video.quote(**PRICING)
         cheapest = await client.models.resolve_cheapest_video(video_type="text-to-video")
         async with await client.video.run(prompt="A gondola at sunset", **PRICING) as job:
+            await asyncio.to_thread(pause)
             status = await job.wait(poll_interval=0.25, on_progress=count)
             await job.download(OUTPUT, status)
         released = job._released

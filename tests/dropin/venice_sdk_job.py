@@ -5,6 +5,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+from pausing import pause
 from venice_sdk import VeniceClient
 
 MODEL = os.environ["JOB_MODEL"]
@@ -21,6 +22,7 @@ video = VeniceClient().video
 seen: list[object] = []
 quote = video.quote(**REQUEST)  # sends the prompt along, which prices nothing
 queued = video.queue(**REQUEST)
+pause()
 job = video.wait_for_completion(
     queued.job_id, model=MODEL, poll_interval=0.25, max_wait_time=30, callback=seen.append
 )
