@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -52,6 +53,15 @@ BROKE = (
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class KnownBalance:
+    """What Venice last said is left."""
+
+    dollars: Money
+    asked_at: int
+    """Unix milliseconds."""
+
+
 class BalanceWatch:
     """What is left at Venice, and who may still spend of it."""
 
@@ -87,6 +97,13 @@ class BalanceWatch:
         """The sum of both."""
         self.low: str | None = None
         """Why somebody must look; None while there is enough."""
+
+    @property
+    def known(self) -> KnownBalance | None:
+        """What Venice last said, however long ago; None where it never did."""
+        if self._balance is None:
+            return None
+        return KnownBalance(self._balance.dollars, self._asked_at)
 
     def follow(self, job: Job) -> None:
         """Take a job in, as it is now."""

@@ -25,6 +25,7 @@ from gateway.receivers import Receivers
 from gateway.reconcile import Reconciler
 from gateway.records import Key, User
 from gateway.spending import Spending
+from gateway.way_to_venice import WayToVenice
 
 NAMES_LISTED_MAX = 20
 """A refusal lists what is known, but stays a sentence."""
@@ -52,6 +53,8 @@ class Office:
     """Venice's models as last read; None where nobody ever read them."""
     quotes: QuoteBook | None
     """None where no gateway runs: then Venice cannot be asked."""
+    way: WayToVenice | None
+    """None where no gateway runs: then nobody goes it."""
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held from a look at a thing to the end of its change."""
 

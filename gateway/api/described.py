@@ -132,6 +132,7 @@ SAID: Mapping[tuple[str, str], Said] = {
     ),
     ("GET", f"{ADMIN}/jobs/{{id}}"): Said(answer=details.JobWithEntries),
     ("POST", f"{ADMIN}/jobs/{{id}}/resolve"): Said(jobs.Decision, answer=details.JobWithEntries),
+    ("GET", f"{ADMIN}/ledger"): Said(answer=details.LedgerAnswer),
     ("GET", f"{ADMIN}/ledger/entries"): Said(
         query=ledger.EntriesPage, rows=("entries", answers.EntryAnswer)
     ),
@@ -168,6 +169,7 @@ SAID: Mapping[tuple[str, str], Said] = {
     ("POST", f"{ADMIN}/admin-keys/{{name}}/revoke"): Said(answer=answers.AdminKeyAnswer),
     ("GET", f"{ADMIN}/policies"): Said(answer=details.PoliciesAnswer),
     ("POST", f"{ADMIN}/policies/reload"): Said(answer=details.PoliciesAnswer),
+    ("GET", f"{ADMIN}/upstream"): Said(answer=details.UpstreamAnswer),
     ("GET", "/livez"): Said(media=(TEXT,)),
     ("GET", "/readyz"): Said(media=(JSON, TEXT)),
     ("GET", "/metrics"): Said(media=(TEXT,)),

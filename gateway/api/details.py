@@ -107,6 +107,49 @@ class UserPolicyAnswer(TypedDict):
     windows: list[WindowAnswer]
 
 
+class LedgerAnswer(TypedDict):
+    """The ledger's sums at one moment."""
+
+    settled_usd: str
+    reserved_usd: str
+    in_doubt_usd: str
+    jobs: dict[str, int]
+    """How many jobs are in each state."""
+
+
+class CallsAnswer(TypedDict):
+    """How calls of one class stand: what the key allows, and what is left of what is used of it."""
+
+    per_minute: int
+    said_by: str
+    allowed_per_minute: int
+    left: int
+    waiting: int
+
+
+class FailuresAnswer(TypedDict):
+    """How many calls may still fail before the gateway lets fewer through."""
+
+    allowed_per_30s: int
+    left: int
+
+
+class UpstreamAnswer(TypedDict):
+    """How the way to Venice stands."""
+
+    upstream: str
+    key: str
+    """What stands for the organization's key in records."""
+    blocked: bool
+    calls: dict[str, CallsAnswer]
+    failures: FailuresAnswer
+    breakers_open: list[str]
+    closed_models: list[str]
+    balance_usd: str | None
+    balance_at: str | None
+    balance_low: str | None
+
+
 class VerificationAnswer(TypedDict):
     """What re-deriving every balance found."""
 

@@ -105,6 +105,7 @@ async def open_administration(settings: Settings) -> AsyncIterator[ASGIApp]:
             reload_rules=lambda: load_rules(settings.policies),
             read_catalogue=read_catalogue,
             quotes=None,
+            way=None,
         )
         visitors = Visitors(clock)
         guarded = AdminGuard(WithApp(app), admin_keys, visitors)

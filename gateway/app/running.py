@@ -79,6 +79,7 @@ from gateway.upstream.downloads import Links
 from gateway.upstream.gate import RECALL_MS, Gate
 from gateway.upstream.venice import Venice
 from gateway.visitors import Visitors
+from gateway.way_to_venice import WayToVenice
 from gateway.workers.evictor import Evictor
 from gateway.workers.forewarner import Forewarner
 from gateway.workers.limits_reader import LimitsReader
@@ -546,6 +547,15 @@ class Gateway:
             reload_rules=self.services.reload_rules,
             read_catalogue=lambda: self._shelf.last_known,
             quotes=self._quotes,
+            way=WayToVenice(
+                upstream=self.upstream_stamp,
+                key=lambda: fingerprint(self.api_key),
+                gate=self._gate,
+                limits=self._limits,
+                breaker_is_open=self._venice.breaker_is_open,
+                closed_models=lambda: self._venice.closed_models,
+                balance=self._balance,
+            ),
         )
 
     def _begin_chores(self, *chores: tuple[Chore, float]) -> None:

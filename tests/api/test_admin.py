@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from gateway.api.routes import DOORS, OPEN_DOORS
+from gateway.app.offline import open_administration
+from gateway.settings import load_settings
 from tests.api.conftest import ADMIN
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import ORGANIZATION_KEY, GatewayProcess
 
 WITHOUT_A_KEY = {*OPEN_DOORS, "media", "openapi"}
 """Probes, links that are their own key, and the description of the doors."""
@@ -256,3 +260,57 @@ def test_every_act_is_kept_with_who_did_it_and_no_secret(
     acts = ["user.add", "key.create", "user.change", "key.revoke"]
     assert [(row[0], row[1]) for row in rows] == [("admin", act) for act in acts]
     assert made["key"] not in str(rows)
+
+
+RESOURCES = (
+    "teams", "users", "keys", "grants", "jobs", "ledger", "usage", "videos", "policies",
+    "reconciliations", "audit", "upstream",
+)  # fmt: skip
+"""What is under `/gateway/v1/admin`, as clients of administration know it."""
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_every_resource_of_administration_has_a_door_by_its_name(
+    admin: httpx.Client, resource: str
+) -> None:
+    answer = admin.get(f"/{resource}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+
+
+def test_the_ledger_in_sums_equals_its_rows(admin: httpx.Client, client: httpx.Client) -> None:
+    made = added(admin, "summed")
+    ordered = client.post("/api/v1/video/queue", json=BODY, headers=bearer(made["key"]))
+    assert ordered.status_code == 200
+    rows = admin.get("/usage", params={"by": "day"}).json()["usage"]
+    sums = admin.get("/ledger").json()
+    held = sum(Decimal(row[a]) for row in rows for a in ("settled_usd", "reserved_usd"))
+    assert Decimal(sums["settled_usd"]) + Decimal(sums["reserved_usd"]) == held > 0
+    assert sum(sums["jobs"].values()) == sum(row["jobs"] for row in rows)
+
+
+def test_the_way_to_venice_is_shown_with_what_each_call_leaves_and_without_the_key(
+    admin: httpx.Client, client: httpx.Client
+) -> None:
+    made = added(admin, "traveller")
+    body = {**BODY, "prompt": "a gondola that travels"}
+    ordered = client.post("/api/v1/video/queue", json=body, headers=bearer(made["key"]))
+    assert ordered.status_code == 200
+    answer = admin.get("/upstream")
+    shown = answer.json()
+    orders = shown["calls"]["queue"]
+    assert orders["left"] < orders["allowed_per_minute"] == orders["per_minute"] * 95 // 100
+    assert 0 < shown["failures"]["left"] <= shown["failures"]["allowed_per_30s"]
+    assert (shown["blocked"], shown["breakers_open"]) == (False, [])
+    assert ORGANIZATION_KEY not in answer.text
+
+
+def test_where_no_gateway_runs_nobody_knows_how_the_way_to_venice_stands(tmp_path: Path) -> None:
+    settings = load_settings({"VGW_ADMIN_KEY": "an-admin-key"}, serves=False, cwd=tmp_path)
+
+    async def asked() -> httpx.Response:
+        async with open_administration(settings) as doors:
+            way = httpx.ASGITransport(doors)
+            async with httpx.AsyncClient(transport=way, base_url="http://here") as client:
+                return await client.get(f"{ADMIN}/upstream", headers=bearer("an-admin-key"))
+
+    assert asyncio.run(asked()).status_code == 409

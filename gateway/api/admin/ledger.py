@@ -10,10 +10,12 @@ from starlette.responses import Response
 from gateway.administer import spending
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import EntryAnswer
+from gateway.api.details import LedgerAnswer
 from gateway.api.forms import Form, Moment, Number, PageSize, Why, read_form, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, spend_shape
+from gateway.core.money import ZERO
 from gateway.records import Verification
 
 COLUMNS = tuple(EntryAnswer.__annotations__)
@@ -38,6 +40,18 @@ class Repair(Form):
     """Why balances are derived anew."""
 
     why: Why
+
+
+async def ledger(request: Request) -> Response:
+    """What is settled, reserved and in doubt, and how many jobs are in each state."""
+    totals = await office_of(request).ledger.totals()
+    answer: LedgerAnswer = {
+        "settled_usd": str(sum(totals.settled.values(), ZERO)),
+        "reserved_usd": str(totals.reserved),
+        "in_doubt_usd": str(totals.in_doubt),
+        "jobs": {str(state): count for state, count in totals.jobs.items()},
+    }
+    return json_response(answer)
 
 
 async def verification(request: Request) -> Response:

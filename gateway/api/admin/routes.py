@@ -19,6 +19,7 @@ from gateway.api.admin import (
     reconciliations,
     spending,
     teams,
+    upstream,
     users,
     videos,
 )
@@ -40,6 +41,7 @@ DOORS: dict[str, Route] = {
     "admin_jobs_adopt": Route(f"{PREFIX}/jobs/adopt", jobs.adoption, methods=["POST"]),
     "admin_job": Route(f"{PREFIX}/jobs/{{id}}", jobs.job),
     "admin_job_resolve": Route(f"{PREFIX}/jobs/{{id}}/resolve", jobs.resolve, methods=["POST"]),
+    "admin_ledger": Route(f"{PREFIX}/ledger", ledger.ledger),
     "admin_ledger_entries": Route(f"{PREFIX}/ledger/entries", ledger.entries),
     "admin_ledger_verification": Route(f"{PREFIX}/ledger/verification", ledger.verification),
     "admin_reconciliations": Route(
@@ -73,4 +75,5 @@ DOORS: dict[str, Route] = {
     "admin_usage": Route(f"{PREFIX}/usage", ledger.usage),
     "admin_policies": Route(f"{PREFIX}/policies", policies.policies),
     "admin_policies_reload": Route(f"{PREFIX}/policies/reload", policies.reload, methods=["POST"]),
+    "admin_upstream": Route(f"{PREFIX}/upstream", upstream.upstream),
 }
