@@ -29,7 +29,7 @@ class JobBook:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._active: Counter[str] = Counter()
         self._active_of_key: Counter[str] = Counter()
-        self._waiting: dict[str, list[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> None:
@@ -119,15 +119,14 @@ class JobBook:
         """Return when the job's state changes, after so many seconds, or when all are woken."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        waiting = self._waiting.setdefault(job_id, [])
-        waiting.append(future)
+        waiting = self._waiting.setdefault(job_id, {})
+        waiting[future] = None
         alarm = loop.call_later(seconds, _wake, future)
         try:
             await future
         finally:
             alarm.cancel()
-            if future in waiting:
-                waiting.remove(future)
+            waiting.pop(future, None)
             if not waiting and self._waiting.get(job_id) is waiting:
                 del self._waiting[job_id]
 
