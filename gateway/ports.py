@@ -204,11 +204,13 @@ class Ledger(Protocol):
     ) -> list[Job]:
         """Newest first; `before` is the id of the last one of the page before."""
 
-    async def twins(self, key_id: str, body_digest: str, since: int) -> list[Job]:
-        """Jobs of an identical request whose answer is still owed, and those in doubt, newest
-        first."""
+    async def twins(self, key_id: str, body_digest: str, since: int, known_since: int) -> list[Job]:
+        """Jobs of an identical request whose answer is still owed, newest first: those ordered
+        since a moment, those in doubt, and those that evidence has known since another."""
 
-    async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None: ...
+    async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None:
+        """The job that a key is bound to: ordered since, in doubt, or known by evidence since."""
+
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:
         """Jobs whose video's time has come by `core.retention`, some at a time."""
 

@@ -30,6 +30,8 @@ from gateway.sending import Sending
 TWIN_MS = 10 * 60_000
 """How long a lost answer waits for its client to come back."""
 IDEMPOTENCY_MS = 24 * 3_600_000
+"""How long an Idempotency-Key is remembered, and an answer that came out of doubt: whoever was told
+to wait for it comes again hours later."""
 NEWS_SECONDS = 0.02
 """A copy of an order may overtake the news that the client of the first one has left."""
 UNWRITTEN_SECONDS = 2.0
@@ -149,7 +151,8 @@ class Orders:
                 flight.presence = request.presence
                 job = await self._await_answer(flight, request.presence)
                 return QueueAnswer(job, is_joined=True, flight=flight)
-        for job in await self._ledger.twins(*twin_key, self._clock.now() - TWIN_MS):
+        now = self._clock.now()
+        for job in await self._ledger.twins(*twin_key, now - TWIN_MS, now - IDEMPOTENCY_MS):
             if self._is_owed_to_nobody_here(job):
                 answered = _answered(job)
                 # Nobody else gets what is owed while this twin is being given it.

@@ -157,7 +157,8 @@ class OutcomeUnknown(GatewayError):
         super().__init__(
             f"Venice may or may not have accepted this order (job {job}), so it is not sent "
             "again and its money stays held until that is known. Ask for the job by that id, or "
-            "send the request with the header X-Gateway-Force-New: true to order anew."
+            "send the request with the header X-Gateway-Force-New: true, and with another "
+            "Idempotency-Key if it has one, to order anew."
         )
 
 

@@ -43,7 +43,7 @@ from gateway.records import (
     Verification,
     VideoTotals,
 )
-from gateway.storage import grants, marks, rows, spending, transactions
+from gateway.storage import grants, marks, repeated, rows, spending, transactions
 from gateway.storage.access import Access
 from gateway.storage.database import FileLock, prepare, read_only
 from gateway.storage.migrate import Step
@@ -361,21 +361,14 @@ class SqliteLedger:
         )
         return [rows.job_of(row) for row in found]
 
-    async def twins(self, key_id: str, body_digest: str, since: int) -> list[Job]:
+    async def twins(self, key_id: str, body_digest: str, since: int, known_since: int) -> list[Job]:
         """See `ports.Ledger.twins`."""
-        found = await self.access.rows(
-            f"{rows.SELECT_JOB} WHERE key_id = ? AND body_digest = ? AND answer_owed = 1 "
-            "AND (created_at >= ? OR state = 'in_doubt') ORDER BY number DESC",
-            (key_id, body_digest, since),
-        )
-        return [rows.job_of(row) for row in found]
+        asked = repeated.twins(key_id, body_digest, since, known_since)
+        return [rows.job_of(row) for row in await self.access.rows(*asked)]
 
     async def idempotent(self, user: str, idempotency_key: str, since: int) -> Job | None:
-        """The job bound to an Idempotency-Key."""
-        found = await self.access.rows(
-            f"{rows.SELECT_JOB} WHERE user = ? AND idempotency_key = ? AND created_at > ?",
-            (user, idempotency_key, since),
-        )
+        """See `ports.Ledger.idempotent`."""
+        found = await self.access.rows(*repeated.bound(user, idempotency_key, since))
         return rows.job_of(found[0]) if found else None
 
     async def purgeable(self, rules: KeepRules, now: int) -> list[Job]:

@@ -24,7 +24,7 @@ from gateway.core.money import Money
 from gateway.core.movement import Movement, correction, movement
 from gateway.ports import AlreadyThere, Unknown
 from gateway.records import Adoption, Grant, Job, Order, Overrun, Reserved
-from gateway.storage import grants, rows
+from gateway.storage import grants, repeated, rows
 from gateway.storage.adoption import ADOPTED, as_reserved, taken_over
 from gateway.storage.balances import Balances, scopes_of
 from gateway.storage.job_moves import (
@@ -129,11 +129,7 @@ class Transactions:
 
         Nothing held back is old enough to lose its key here, so it need not be written first.
         """
-        connection.execute(
-            "UPDATE jobs SET idempotency_key = NULL "
-            "WHERE user = ? AND idempotency_key = ? AND created_at <= ?",
-            (user, key, at - IDEMPOTENCY_MS),
-        )
+        repeated.unbind(connection, user, key, at - IDEMPOTENCY_MS)
         taken = connection.execute(
             "SELECT 1 FROM jobs WHERE user = ? AND idempotency_key = ?", (user, key)
         )
