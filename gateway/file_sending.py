@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 import termios
+from collections.abc import Callable
 from typing import Any
 
 SCOPE_KEY = "gateway.send_file"
@@ -26,11 +27,18 @@ class FileSender:
     own, for the transport's may be closed, and given to another connection, at any time.
     """
 
-    __slots__ = ("_loop", "_room", "_transport")
+    __slots__ = ("_flush", "_loop", "_room", "_transport")
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        flush: Callable[[], None],
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._flush = flush
+        """Gives the transport what was kept back from it."""
         self._room: asyncio.Future[None] | None = None
 
     async def send(self, cycle: Any, descriptor: int, first: int, count: int) -> bool:
@@ -38,6 +46,7 @@ class FileSender:
 
         `EOFError` where the file has fewer. The answer's `content-length` must have been sent.
         """
+        self._flush()
         await self._written()
         if self._is_over(cycle):
             return False

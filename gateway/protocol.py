@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.core.taking import Taking
 from gateway.file_sending import SCOPE_KEY, FileSender
+from gateway.gathering import Gathering
 from gateway.unreadable import refusal
 
 HEADERS_BYTES_MAX = 64 * 1024
@@ -81,7 +82,8 @@ class CarefulProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._deadline = self.loop.time() + HEADERS_SECONDS_MAX
         self._taking = Taking()
-        self._files = FileSender(transport, self.loop)
+        self._gathering = Gathering(transport, self.loop)
+        self._files = FileSender(transport, self.loop, self._gathering.flush)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request being answered too, where others wait behind it."""
@@ -146,7 +148,7 @@ class CarefulProtocol(HttpToolsProtocol):
         self._overhead = 0
         if self._keeps_alive is not None and not self.cycle.response_started:
             self.cycle.keep_alive = self._keeps_alive
-            self.cycle.transport = self.transport
+            self.cycle.transport = cast("asyncio.Transport", self._gathering)
         self._keeps_alive = None
         super().on_message_complete()
 
@@ -222,12 +224,15 @@ class CarefulProtocol(HttpToolsProtocol):
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._running = cycle
+        if cycle.transport is self.transport:
+            cycle.transport = self._gathering
         cycle.scope[SCOPE_KEY] = partial(self._files.send, cycle)
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
         """Go on with the next request, or wait for one without a timer of uvicorn's."""
         self.server_state.total_requests += 1
+        self._gathering.flush()
         if self._phase is _Phase.END or self.transport.is_closing():
             return
         self.flow.resume_reading()
@@ -252,6 +257,7 @@ class CarefulProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, message: str) -> None:
         """Say why, where nothing else was said, and close."""
         running = self._running
+        self._gathering.flush()
         if running is None or running.response_complete or not running.response_started:
             self.transport.write(refusal(status, message))
         _log.info("request.unreadable", status=status, reason=message)
@@ -267,6 +273,7 @@ class CarefulProtocol(HttpToolsProtocol):
         self._phase = _Phase.END
         self._overhead = 0
         self._deadline = self.loop.time() + LINGER_SECONDS
+        self._gathering.flush()
         if not self.transport.is_closing():
             self.transport.write_eof()
             self.flow.resume_reading()

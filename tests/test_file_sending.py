@@ -46,7 +46,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.sender = FileSender(transport, asyncio.get_running_loop())
+        self.sender = FileSender(transport, asyncio.get_running_loop(), lambda: None)
         transport.write(HEAD)
         self.made.put_nowait(self)
 

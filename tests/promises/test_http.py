@@ -263,14 +263,14 @@ async def test_each_door_has_one_spelling(gateway: GatewayProcess, path: str) ->
 async def test_ids_that_nobody_has_are_all_alike(
     gateway: GatewayProcess, simulator: SimulatorProcess
 ) -> None:
-    before = _requests(simulator)
     ids = ["unknown", "", "x" * 10_000, "../../x", "a\r\nb", "ä", "\x00", "' OR 1=1 --"]
     async with Client(gateway) as client:
         for door in ("retrieve", "complete"):
             answers = [await client.post(door, {"model": MODEL, "queue_id": i}) for i in ids]
             assert {a.status_code for a in answers} == {404}
             assert len({a.content for a in answers}) == 1
-    assert _requests(simulator) == before
+    # Others' calls, a deletion that was put off say, may come meanwhile.
+    assert not set(ids) & {call["queue_id"] for call in simulator.truth()["calls"]}
 
 
 async def test_the_job_record_decides_which_model_it_is(gateway: GatewayProcess) -> None:
