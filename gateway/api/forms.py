@@ -17,8 +17,9 @@ from pydantic import (
 )
 from starlette.requests import Request
 
-from gateway.api.reading import TAGS_MAX, is_tag, read_object
+from gateway.api.reading import TAGS_MAX, is_bodiless, is_tag, read_object
 from gateway.core.errors import InvalidRequest, Issue
+from gateway.core.notation import Duration
 from gateway.moments import read_moment
 
 FORM_BYTES_MAX = 64 * 1024
@@ -59,6 +60,12 @@ def _said(value: str) -> str:
     return value.strip()
 
 
+def _with_unit(value: object) -> object:
+    if isinstance(value, str):
+        return value
+    raise ValueError("write a duration with its unit, like 90s or 30d")
+
+
 def _truth(value: object) -> object:
     return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
@@ -73,13 +80,24 @@ Moment = Annotated[
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "description": "A date, or a time in RFC 3339."}),
 ]
+Length = Annotated[Duration, BeforeValidator(_with_unit)]
+"""A duration in text alone: nobody should find out afterwards what 30 was taken for."""
 Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Field(max_length=TAGS_MAX)]
 Why = Annotated[str, Field(max_length=1_000), AfterValidator(_said)]
 
 
 async def read_form(request: Request, form: type[F]) -> F:
-    """The body as the form asks for it; `InvalidRequest` with every mistake."""
-    return _filled(form, await read_object(request, FORM_BYTES_MAX))
+    """The body as the form asks for it; `InvalidRequest` with every mistake.
+
+    No body at all is a form with nothing filled in.
+    """
+    given = {} if is_bodiless(request) else await read_object(request, FORM_BYTES_MAX)
+    return _filled(form, given)
+
+
+def may_be_empty(form: type[Form]) -> bool:
+    """Whether a form asks for nothing."""
+    return not any(field.is_required() for field in form.model_fields.values())
 
 
 def read_query(request: Request, form: type[F]) -> F:

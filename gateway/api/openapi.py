@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 import gateway
 from gateway.api.described import ADMIN, JSON, OPEN, SAID, VENICE, Said
+from gateway.api.forms import may_be_empty
 from gateway.api.respond import json_response
 from gateway.api.schemas import Schemas
 
@@ -111,7 +112,8 @@ def _operation(route: Route, method: str, said: Said, schemas: Schemas) -> Docum
     }
     if said.body is not None:
         content = {JSON: {"schema": schemas.of_body(said.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        is_optional = isinstance(said.body, type) and may_be_empty(said.body)
+        operation["requestBody"] = {"required": not is_optional, "content": content}
     return operation
 
 

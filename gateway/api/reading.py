@@ -47,6 +47,12 @@ def header(request: Request, name: bytes) -> str | None:
     return None
 
 
+def is_bodiless(request: Request) -> bool:
+    """Whether the request says that it has no body (RFC 9112 6.3)."""
+    length = header(request, b"content-length") or "0"
+    return not length.strip("0") and header(request, b"transfer-encoding") is None
+
+
 async def _read(request: Request, bytes_max: int) -> bytes:
     """The whole body; one that says or turns out to be too large is not read to its end."""
     stated = header(request, b"content-length")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -112,6 +113,17 @@ def test_a_link_opens_the_video_without_a_key(
     assert (video.status_code, len(video.content)) == (200, job["video_bytes"])
     forged = httpx.get(made.json()["url"][:-2] + "AA", trust_env=False)
     assert forged.status_code == 404
+
+
+def test_a_link_needs_no_body_and_a_bare_number_is_seconds(
+    owner: httpx.Client, job: dict[str, Any]
+) -> None:
+    path = f"/gateway/v1/jobs/{job['job']}/links"
+    for form, seconds in ((None, 3_600), ({"expires_in": 90}, 90)):
+        made = owner.post(path, json=form)
+        assert made.status_code == 201
+        lasts = datetime.fromisoformat(made.json()["expires_at"]) - datetime.now(UTC)
+        assert abs(lasts.total_seconds() - seconds) < 30
 
 
 @pytest.mark.parametrize("expires_in", ["0s", "31d", "soon", 7.5, None])

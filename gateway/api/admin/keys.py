@@ -14,11 +14,11 @@ from gateway.administer import keys as verbs
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import KeyAnswer
 from gateway.api.conditional import require_match, tagged
-from gateway.api.forms import Form, Tags, Truth, read_form, read_query
+from gateway.api.forms import Form, Length, Tags, Truth, read_form, read_query
 from gateway.api.listing import Paged, answer_list, page_of
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, key_shape, time_of
-from gateway.core.notation import Amount, Duration, Glob, Name
+from gateway.core.notation import Amount, Glob, Name
 
 MODELS_MAX = 100
 COLUMNS = tuple(KeyAnswer.__annotations__)
@@ -67,7 +67,7 @@ class KeyChanges(Form):
 class Rotation(Form):
     """How long the old key still opens doors."""
 
-    overlap: Duration = 86_400_000
+    overlap: Length = 86_400_000
 
 
 async def keys(request: Request) -> Response:

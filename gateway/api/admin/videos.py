@@ -13,14 +13,13 @@ from gateway.administer import videos as verbs
 from gateway.administer.videos import Choice
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import VideoAnswer
-from gateway.api.forms import Form, PageSize, read_form, read_query
+from gateway.api.forms import Form, Length, PageSize, read_form, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import time_of
 from gateway.core.errors import InvalidRequest, Issue
 from gateway.core.eviction import auto_quota
 from gateway.core.job import State
-from gateway.core.notation import Duration
 from gateway.core.retention import KeepRules, Kept, expiring_before, purge_at
 from gateway.records import Job
 
@@ -41,7 +40,7 @@ class Purge(Form):
 
     ids: Annotated[tuple[str, ...], Field(max_length=IDS_MAX)] = ()
     user: str | None = None
-    older_than: Duration | None = None
+    older_than: Length | None = None
     """Since it was stored, like `30d`."""
     dry_run: StrictBool = False
 

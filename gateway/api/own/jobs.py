@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,10 +30,22 @@ class JobsPage(Listing):
     limit: PageSize = 100
 
 
-class NewLink(Form):
-    """How long the link works."""
+def _in_seconds(value: object) -> object:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return f"{value}s" if is_number else value
 
-    expires_in: Annotated[Duration, Field(ge=1_000, le=LINK_MS)] = 3_600_000
+
+class NewLink(Form):
+    """How long the link works: a bare number is seconds, as in OAuth (RFC 6749 5.1)."""
+
+    expires_in: Annotated[
+        Duration,
+        Field(ge=1_000, le=LINK_MS),
+        BeforeValidator(_in_seconds),
+        WithJsonSchema(
+            {"type": ["string", "integer"], "description": "Like 90s, 1h or 7d, or seconds."}
+        ),
+    ] = 3_600_000
 
 
 async def jobs(request: Request) -> Response:
