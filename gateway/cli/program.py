@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Annotated
 
 import typer
 
+from gateway import __version__
 from gateway.cli import (
     admin_key,
     backup,
@@ -37,8 +39,25 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="The gateway between your people and Venice's video API.",
 )
+
+
+def _tell_version(is_wanted: bool) -> None:
+    if is_wanted:
+        print(f"venice-gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    """The gateway between your people and Venice's video API."""
+
+
 app.command("serve")(serve.serve)
 app.command("demo")(demo.demo)
 app.command("simulate")(simulate.simulate)
