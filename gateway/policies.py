@@ -7,8 +7,7 @@ section belongs to one file. Nothing is changed or watched here: reloading is th
 from __future__ import annotations
 
 import difflib
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -18,15 +17,31 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from gateway.core.money import ZERO, Money
-from gateway.core.policy import Policy, Rulebook
-from gateway.policy_files import BadPolicy, Document, Path_, Place, Problem, Value, read_folder
+from gateway.core.policy import Rulebook
+from gateway.core.policy_advice import Membership, overcommitted, too_small
+from gateway.policy_files import (
+    BadPolicy,
+    Document,
+    Path_,
+    Place,
+    Problem,
+    Value,
+    read_alone,
+    read_folder,
+)
 
-__all__ = ["BadPolicy", "LoadedRules", "Place", "Problem", "load_rules", "rules_schema"]
+__all__ = [
+    "BadPolicy",
+    "LoadedRules",
+    "Membership",
+    "Place",
+    "Problem",
+    "load_alone",
+    "load_rules",
+    "rules_schema",
+]
 
 Sections = dict[str, Any]
-Membership = tuple[str | None, str | None]
-"""A user's team and a policy of their own, where they have one."""
 EXTENDS_MAX = 20
 """Policies in a row: nobody could say what the last of a longer one allows."""
 
@@ -49,7 +64,15 @@ def load_rules(folder: Path, *, users: Mapping[Membership, int] | None = None) -
     `users` counts people by team and policy of their own; it lets the warnings compare what they
     may spend with the pools they share.
     """
-    document = read_folder(folder)
+    return _loaded(read_folder(folder), folder, users or {})
+
+
+def load_alone(file: Path) -> LoadedRules:
+    """The rules of one file that is not in force, as if it were all; else `BadPolicy`."""
+    return _loaded(read_alone(file), file, {})
+
+
+def _loaded(document: Document, folder: Path, users: Mapping[Membership, int]) -> LoadedRules:
     sections = _inherited(document)
     try:
         rulebook = Rulebook.model_validate(sections)
@@ -71,8 +94,8 @@ def load_rules(folder: Path, *, users: Mapping[Membership, int] | None = None) -
     if unknown:
         raise BadPolicy(unknown)
     warnings = [f"{name} is not read: policies end in .yaml" for name in document.unread]
-    warnings += _too_small(rulebook)
-    warnings += _overcommitted(rulebook, users or {})
+    warnings += too_small(rulebook)
+    warnings += overcommitted(rulebook, users)
     return LoadedRules(rulebook, document.version, tuple(warnings), document.places)
 
 
@@ -247,56 +270,3 @@ def _field_names() -> list[str]:
     for definition in schema["$defs"].values():
         names |= set(definition.get("properties", ()))
     return sorted(names)
-
-
-def _too_small(rulebook: Rulebook) -> Iterator[str]:
-    """Windows that could not hold one job of the highest price that is allowed."""
-    for name, policy in rulebook.policies.items():
-        for where, windows, job in _limits_of(policy):
-            yield from _below(f"policies.{name}.{where}", windows, job)
-    dearest = max(
-        (p.job.usd for p in rulebook.policies.values() if p.job.usd != "any"), default=ZERO
-    )
-    yield from _below("organization.pool", rulebook.organization.pool, dearest)
-    for name, team in rulebook.teams.items():
-        job = rulebook.policies[team.policy].job.usd
-        yield from _below(f"teams.{name}.pool", team.pool, job)
-
-
-def _limits_of(policy: Policy) -> Iterator[tuple[str, Mapping[str, Money], Money | str]]:
-    """The windows of a policy, each group with the highest price of a job that counts in it."""
-    yield "each_user", policy.each_user, policy.job.usd
-    yield "each_key", policy.each_key, policy.job.usd
-    for glob, rules in policy.per_model.items():
-        prices = [price for price in (policy.job.usd, rules.job_usd) if isinstance(price, Money)]
-        job = min(prices, default="any")
-        yield f"per_model.{glob}.each_user", rules.each_user, job
-        yield f"per_model.{glob}.each_key", rules.each_key, job
-
-
-def _below(where: str, windows: Mapping[str, Money], job: Money | str) -> Iterator[str]:
-    for window, limit in windows.items():
-        # A limit of zero is no mistake: it forbids.
-        if isinstance(job, Money) and ZERO < limit < job:
-            yield f"{where}.{window} is {limit}, too small for one job of {job}"
-
-
-def _overcommitted(rulebook: Rulebook, users: Mapping[Membership, int]) -> Iterator[str]:
-    """Pools that would not last if all of their users spent what they may."""
-    everyone: Counter[str] = Counter()
-    by_team: dict[str, Counter[str]] = defaultdict(Counter)
-    for (member_of, own), number in users.items():
-        each_user = rulebook.policies[rulebook.policy_name_for(own, member_of)].each_user
-        together = {window: number * limit.micros for window, limit in each_user.items()}
-        everyone.update(together)
-        if member_of is not None:
-            by_team[member_of].update(together)
-    for name, team in rulebook.teams.items():
-        yield from _beyond(f"teams.{name}.pool", team.pool, by_team[name])
-    yield from _beyond("organization.pool", rulebook.organization.pool, everyone)
-
-
-def _beyond(where: str, pool: Mapping[str, Money], together: Mapping[str, int]) -> Iterator[str]:
-    for window, limit in pool.items():
-        if (sum_ := Money(together.get(window, 0))) > limit:
-            yield f"{where}.{window} is {limit}, but its users may spend {sum_} together"

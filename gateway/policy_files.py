@@ -7,7 +7,7 @@ aliases, anchors and tags. Each value's file and line are kept; nothing here kno
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,8 +79,16 @@ class Document:
 
 def read_folder(folder: Path) -> Document:
     """Everything in the folder's `*.yaml`; `BadPolicy` with every problem found."""
-    paths = _files(folder)
-    document = Document(unread=tuple(sorted(path.name for path in folder.glob("*.yml"))))
+    return _joined(_files(folder), sorted(path.name for path in folder.glob("*.yml")))
+
+
+def read_alone(file: Path) -> Document:
+    """One file as if it were all there is; `BadPolicy` with every problem found."""
+    return _joined([file])
+
+
+def _joined(paths: Iterable[Path], unread: Iterable[str] = ()) -> Document:
+    document = Document(unread=tuple(unread))
     digest = hashlib.sha256()
     problems: list[Problem] = []
     for path in paths:

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from gateway.core.money import Money
 from gateway.core.notify import NoticeEvent
 from gateway.core.policy import Rulebook
-from gateway.policies import EXTENDS_MAX, BadPolicy, LoadedRules, Place, load_rules, rules_schema
+from gateway.policies import (
+    EXTENDS_MAX,
+    BadPolicy,
+    LoadedRules,
+    Place,
+    load_alone,
+    load_rules,
+    rules_schema,
+)
 from gateway.policy_files import FILE_BYTES_MAX
 
 SHIPPED = Path(__file__).parent.parent / "policies"
@@ -426,6 +434,18 @@ def test_a_window_too_small_for_one_job_is_warned_of(
 ) -> None:
     (warning,) = load(tmp_path, a=BASE + text + "\n").warnings
     assert warning == f"{window} is 3.000000, too small for one job of {job}.000000"
+
+
+def test_a_window_that_no_video_fits_is_warned_of_whatever_a_job_may_cost(tmp_path: Path) -> None:
+    (warning,) = load(tmp_path, a=BASE + "  x: {each_user: {week: 0.01}}\n").warnings
+    assert warning == "policies.x.each_user.week is 0.010000, too small for any video"
+
+
+def test_a_draft_is_read_alone_and_files_beside_it_are_not(tmp_path: Path) -> None:
+    write(tmp_path, draft=BASE, other="teams: [nobody]\n")
+    assert set(load_alone(tmp_path / "draft.yaml").rulebook.policies) == {"default"}
+    with pytest.raises(BadPolicy, match=r"other\.yaml:1"):
+        load_rules(tmp_path)
 
 
 def test_a_window_of_zero_is_no_mistake(tmp_path: Path) -> None:

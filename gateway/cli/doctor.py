@@ -57,23 +57,23 @@ def _examine() -> Iterator[Check]:
     from gateway.core.policy import VideoRules
 
     settings: Settings | None
+    told = "settings"
     try:
         settings = load_settings(os.environ)
-        yield Check("settings", "ok", "all are known")
+        yield Check(told, "ok", "all are known")
     except SettingsRefused as error:
         refusal = str(error)
-        yield Check(_about(refusal), "problem", refusal)
+        told = _about(refusal)
+        yield Check(told, "problem", refusal)
         settings = _the_rest_of_settings()
         if settings is None:
             return
-        key_is_told = _about(refusal) == "venice key"
-    else:
-        key_is_told = False
-    yield from _ask_venice(settings, key_is_told=key_is_told)
+    yield from _ask_venice(settings, key_is_told=told == "venice key")
     of_rules, loaded = check_rules(settings)
     yield of_rules
     videos = VideoRules() if loaded is None else loaded.rulebook.videos
-    yield from check_machine(settings, videos)
+    # What the settings were refused for stays as it was told.
+    yield from (check for check in check_machine(settings, videos) if check.name != told)
 
 
 def _the_rest_of_settings() -> Settings | None:

@@ -36,6 +36,7 @@ VGW_POLICIES = {policies}
 """
 
 _POLICIES = """\
+# yaml-language-server: $schema=schema.json
 # What users may do, and what it may cost. Read again within two seconds of a change; ask
 #     venice-gateway policy check
 # before you save. Amounts are US dollars; windows are hour, day, week, month, total, or like 24h.
@@ -142,7 +143,11 @@ def _write(settings: Settings, key: SecretStr, *, asks: bool) -> list[Path]:
         (Path(FILE_NAME).absolute(), _settings_text(settings, key_path), 0o644),
     ]
     if not any(settings.policies.glob("*.yaml")):
+        from gateway.policies import rules_schema
+
+        schema = json.dumps(rules_schema(), indent=2) + "\n"
         wanted.append((settings.policies / "default.yaml", _POLICIES, 0o644))
+        wanted.append((settings.policies / "schema.json", schema, 0o644))
     differing = [(path, text, mode) for path, text, mode in wanted if not _holds(path, text)]
     # Everything is asked before anything is written: a no leaves all as it was.
     for path, _, _ in differing:

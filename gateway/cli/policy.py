@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gateway.cli.reach import Refused, WrongUsage, administration
+from gateway.cli.reach import Refused, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
 if TYPE_CHECKING:
@@ -34,21 +34,29 @@ _WINDOWS = (
 @app.command()
 def check(
     path: Annotated[
-        Path | None, typer.Argument(metavar="PATH", help="A folder; VGW_POLICIES without it.")
+        Path | None,
+        typer.Argument(
+            metavar="PATH",
+            help="A folder, or a file as if it were all; VGW_POLICIES without it.",
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Check policy files before they are in force; exit 1 where they would be refused."""
-    from gateway.policies import BadPolicy, load_rules
+    from gateway.policies import BadPolicy, load_alone, load_rules
     from gateway.settings import load_settings
 
     settings = load_settings(os.environ, simulator=True, serves=False)
     folder = path or settings.policies
-    if folder.is_file():
-        raise WrongUsage(f"All files of a folder are one document: check {folder.parent} instead.")
+    if folder.is_file() and folder.resolve().parent == settings.policies.resolve():
+        # One of those in force is nothing without the others.
+        folder = settings.policies
     is_known = settings.url is not None or settings.database_path.exists()
     try:
-        loaded = load_rules(folder, users=_users() if is_known else None)
+        if folder.is_file():
+            loaded = load_alone(folder)
+        else:
+            loaded = load_rules(folder, users=_users() if is_known else None)
     except BadPolicy as error:
         for problem in error.problems:
             note(f"error: {problem}")

@@ -53,6 +53,7 @@ def prepare(
     None for the upstream takes the database as it is, whichever it belongs to. Schema steps that
     it lacks are applied, after a copy of it was put beside it.
     """
+    _begin_closed_to_others(path)
     connection = connect(path)
     try:
         check_whole(connection, path)
@@ -63,6 +64,16 @@ def prepare(
         connection.close()
         raise
     return connection
+
+
+def _begin_closed_to_others(path: Path) -> None:
+    """Make a new file that only its owner reads: links to videos at Venice are in it while their
+    jobs are open. SQLite gives the files beside it the same mode."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError:
+        # It is there already, as whoever made it wants it, or cannot be made: opening it says why.
+        return
 
 
 def bring_up_to_date(

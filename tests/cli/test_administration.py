@@ -147,6 +147,23 @@ def test_a_broken_policy_is_named_with_file_and_line_before_it_is_in_force(alone
     assert "rules.yaml:4" in done.error
 
 
+def test_a_file_of_the_rules_in_force_is_checked_with_the_others_and_a_draft_alone(
+    alone: Place,
+) -> None:
+    folder = alone.process.folder / "policies"
+    (folder / "more.yaml").write_text("policies:\n  film: {extends: default, job: {usd: many}}\n")
+    (problem,) = alone.run("policy", "check", str(folder / "rules.yaml"), "--json").value[
+        "problems"
+    ]
+    assert (problem["file"], problem["line"]) == ("more.yaml", 2)
+    draft = alone.process.folder / "draft.yaml"
+    draft.write_text("version: 1\npolicies: {default: {each_user: {day: 5}}}\n")
+    assert alone.run("policy", "check", str(draft)).status == 0
+    draft.write_text("version: 1\npolicies: {default: {each_user: {day: -5}}}\n")
+    refused = alone.run("policy", "check", str(draft))
+    assert (refused.status, refused.error[:20]) == (1, "error: draft.yaml:2:")
+
+
 def test_a_gateway_that_holds_the_database_but_does_not_answer_is_said_so(alone: Place) -> None:
     lock = FileLock(alone.process.data_dir / "gateway.db")
     with socket.socket() as closed:

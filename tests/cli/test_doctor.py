@@ -147,6 +147,7 @@ def test_a_missing_public_address_is_said_and_the_rest_is_still_looked_at(alone:
     done = alone.run("doctor", "--json", VGW_HOST="0.0.0.0")
     problems = [c["name"] for c in done.value["checks"] if c["status"] == "problem"]
     assert problems == ["public url"]
+    assert found(done, "public url")[0] == "problem"
 
 
 def test_a_data_directory_that_cannot_be_written_is_a_problem(alone: Place, tmp_path: Path) -> None:

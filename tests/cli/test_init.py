@@ -70,7 +70,12 @@ def folder(tmp_path: Path, venice: SimulatorProcess) -> Folder:
 def test_what_it_writes_is_what_a_gateway_starts_with(folder: Folder) -> None:
     done = folder.init("--yes", "--key-file", str(folder.key_file))
     assert done.status == 0, done.error
-    assert folder.files() == ["data/venice.key", "gateway.toml", "policies/default.yaml"]
+    assert folder.files() == [
+        "data/venice.key",
+        "gateway.toml",
+        "policies/default.yaml",
+        "policies/schema.json",
+    ]
     assert stat.S_IMODE((folder.path / "data/venice.key").stat().st_mode) == 0o600
     assert KEY not in (folder.path / "gateway.toml").read_text()
     settings = load_settings({}, cwd=folder.path)

@@ -101,6 +101,18 @@ def test_a_copy_of_the_old_database_is_put_beside_the_new(
     assert Upkeep(copy, steps).missing().steps == (steps[-1].name,)
 
 
+def test_a_new_database_is_its_owners_alone_and_one_that_is_there_stays_as_it_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gateway.db"
+    with closing(prepare(path, None, NOON)):
+        modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.glob("gateway.db*")}
+    assert modes == dict.fromkeys(("gateway.db", "gateway.db-wal", "gateway.db-shm"), 0o600)
+    path.chmod(0o640)
+    prepare(path, None, NOON).close()
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
 def test_a_new_database_needs_no_copy(tmp_path: Path, steps: list[Step]) -> None:
     prepare(tmp_path / "gateway.db", "a stand-in", NOON, steps).close()
     assert not list(tmp_path.glob("gateway-*.db"))
