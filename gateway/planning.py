@@ -34,6 +34,11 @@ class Planning:
         self._plans: dict[tuple[Kind, int, bool], Plan] = {}
 
     @property
+    def keeps_promise(self) -> bool:
+        """Whether looks are to spare, so that no video waits longer than promised."""
+        return self._keeps_promise
+
+    @property
     def price(self) -> float:
         """What a look must save at the moment, in seconds of waiting."""
         return price_of(self._step)

@@ -19,6 +19,7 @@ from gateway.deliver import Tried
 from gateway.experience import Experience
 from gateway.planning import Planning
 from gateway.records import Job
+from gateway.rhythm import Rhythm
 from gateway.track import Tracking
 from gateway.workers.tracker import Tracker
 from tests.bench.bound import ready_by
@@ -83,12 +84,14 @@ class ScheduledHouse:
         self.looks_per_minute = looks_per_minute
         self.experience = Experience(self.kept, self.clock)
         self.planning = Planning(self.experience, lambda: self.looks_per_minute)
+        self.rhythm = Rhythm(self.clock.monotonic)
         self.tracker = Tracker(
             cast(Tracking, self),
             self.clock,
             experience=self.experience,
             planning=self.planning,
             gate=self,
+            rhythm=self.rhythm,
         )
         self.found: list[Found] = []
         self.looks: list[tuple[float, str]] = []

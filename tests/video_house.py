@@ -28,6 +28,7 @@ from gateway.planning import Planning
 from gateway.ports import Ledger, OpenVideo, Reply, StoredVideo, Upstream, VideoReply, VideoStore
 from gateway.records import Caller, Job, Key, Order, Reserved, User
 from gateway.removal import Removal
+from gateway.rhythm import Rhythm
 from gateway.room import Room
 from gateway.storage.completions import SqliteCompletionTimes
 from gateway.storage.ledger_sqlite import SqliteLedger
@@ -310,6 +311,7 @@ async def video_house(folder: Path) -> AsyncIterator[VideoHouse]:
         experience=experience,
         planning=planning,
         gate=room,
+        rhythm=Rhythm(clock.monotonic),
     )
     book.listen(tracker.follow)
     removal = Removal(custody)

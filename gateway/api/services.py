@@ -26,6 +26,7 @@ from gateway.quotes import QuoteBook
 from gateway.receivers import Receivers
 from gateway.records import Job
 from gateway.removal import Removal
+from gateway.rhythm import Rhythm
 from gateway.spending import Spending
 from gateway.streams import Streams
 from gateway.submit import Orders
@@ -79,6 +80,7 @@ class Services:
     links: Links
     experience: Experience
     streams: Streams
+    rhythm: Rhythm
     metrics: Metrics
     health: Health
     gauges: Gauges

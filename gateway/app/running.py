@@ -59,6 +59,7 @@ from gateway.ports import Clock, LedgerFailure
 from gateway.quotes import QuoteBook
 from gateway.reconcile import Reconciler
 from gateway.removal import Removal
+from gateway.rhythm import Rhythm
 from gateway.room import Room
 from gateway.rules import Rules
 from gateway.secret_files import read_or_make
@@ -157,6 +158,7 @@ class Gateway:
         )
         self._experience = Experience(SqliteCompletionTimes(self._ledger.access), self.clock)
         await self._experience.load()
+        self._rhythm = Rhythm(self.clock.monotonic)
         self._planning = Planning(self._experience, lambda: self._limits.current.retrieve)
         self._reconciler = await self._build_reconciler()
         self._balance = BalanceWatch(
@@ -331,6 +333,7 @@ class Gateway:
             receivers=self._notices.receivers,
             experience=self._experience,
             streams=Streams(self.clock),
+            rhythm=self._rhythm,
             links=MediaLinks(self._links_secret(), self.settings.public_url, self.clock),
             metrics=self._metrics,
             health=Health(self._spending, self._rules, orders, self._parts(deliveries)),
@@ -425,6 +428,7 @@ class Gateway:
             experience=self._experience,
             planning=self._planning,
             gate=self._gate,
+            rhythm=self._rhythm,
         )
         self._book.listen(tracker.follow)
         self._stack.push_async_callback(tracker.close)

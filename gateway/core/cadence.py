@@ -10,6 +10,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
+from typing import NamedTuple
 
 from gateway.core.completion import EDGES, Expected, bin_of
 
@@ -45,6 +47,12 @@ PRICE_STEP = 1.1
 PRICE_STEPS_MAX = 120
 """Prices go in steps, so that plans are made once: from a quarter of a second to six hours."""
 PRICE_STEPS_AT_ONCE = 8
+BEAT_MIN, BEAT_MAX = 1.5, 12.0
+"""Seconds between polls that are worth waiting for: more often, and one always comes soon."""
+BEATS_MISSED_MAX = 2
+"""Polls that did not come: then the client is gone, or no longer regular."""
+POLL_LEAD = 1.0
+"""Seconds before a poll: what a look takes, and the fetch that may come of it."""
 RARE = 0.01
 SELDOM = 8
 """Where fewer than a hundredth are ready, or are not, every eighth edge is enough to plan with."""
@@ -228,3 +236,31 @@ def saving(expected: Expected, unready: float, age: float) -> float:
     It grows without end, so that none is passed over for ever.
     """
     return expected.has_waited(unready, age)
+
+
+class Beat(NamedTuple):
+    """How a job is polled, in seconds by any clock."""
+
+    last: float
+    gap: float | None
+    """Between the last two polls; None after the first."""
+
+
+def beat_after(beat: Beat | None, now: float) -> Beat:
+    """With one more poll, just now."""
+    return Beat(now, None if beat is None else now - beat.last)
+
+
+def before_a_poll(beat: Beat | None, due: float, now: float) -> float:
+    """The moment near `due`, and not before `now`, that is just before a poll is expected.
+
+    A video that came earlier would wait for that poll all the same, and a look that is later knows
+    more. `due` itself where polls are rare, many, or not regular enough to be told ahead.
+    """
+    if beat is None or beat.gap is None or not BEAT_MIN <= beat.gap <= BEAT_MAX:
+        return due
+    if now - beat.last > BEATS_MISSED_MAX * beat.gap:
+        return due
+    first = beat.last + beat.gap - POLL_LEAD
+    whole = max(round((due - first) / beat.gap), ceil((now - first) / beat.gap))
+    return first + whole * beat.gap

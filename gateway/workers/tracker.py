@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from gateway.core.cadence import LOOKS_PER_MINUTE_MAX, next_look, saving
+from gateway.core.cadence import LOOKS_PER_MINUTE_MAX, POLL_LEAD, before_a_poll, next_look, saving
 from gateway.core.completion import Kind
 from gateway.core.errors import Draining
 from gateway.core.job import State
@@ -24,6 +24,7 @@ from gateway.experience import Experience
 from gateway.planning import Planning
 from gateway.ports import Clock
 from gateway.records import Job
+from gateway.rhythm import Rhythm
 from gateway.track import Tracking
 
 PRICE_SECONDS = 1.0
@@ -71,12 +72,14 @@ class Tracker:
         experience: Experience,
         planning: Planning,
         gate: LookRoom,
+        rhythm: Rhythm,
     ) -> None:
         self._tracking = tracking
         self._clock = clock
         self._experience = experience
         self._planning = planning
         self._gate = gate
+        self._rhythm = rhythm
         self._watched: dict[str, _Watch] = {}
         self._agenda: list[tuple[float, str]] = []
         self._due: set[str] = set()
@@ -98,6 +101,8 @@ class Tracker:
         if job.state not in (State.PROCESSING, State.FETCHING) or job.queue_id is None:
             self._watched.pop(job.id, None)
             self._due.discard(job.id)
+            if job.state is not State.FETCHING:
+                self._rhythm.forget(job.id)
             return
         if watch is None or watch.job.accepted_at != job.accepted_at:
             watch = self._watched[job.id] = self._watch(job)
@@ -127,7 +132,14 @@ class Tracker:
             failed=watch.failed,
             is_ready=watch.job.ready_at is not None,
         )
-        watch.due = max(self._clock.monotonic(), watch.accepted + age)
+        self._put_off(watch, watch.accepted + age)
+
+    def _put_off(self, watch: _Watch, due: float) -> None:
+        """Look then, or just before the poll that is next to it where looks are short."""
+        now = self._clock.monotonic()
+        if not self._planning.keeps_promise:
+            due = before_a_poll(self._rhythm.of(watch.job.id), due, now)
+        watch.due = max(now, due)
         self._due.discard(watch.job.id)
         heapq.heappush(self._agenda, (watch.due, watch.job.id))
 
@@ -147,6 +159,14 @@ class Tracker:
             if watch is not None and watch.due == due:
                 self._due.add(job_id)
         self._begin_looks(now)
+        self._let_chances_pass(now)
+
+    def _let_chances_pass(self, now: float) -> None:
+        """A look that found no room before its poll has another chance before the next."""
+        for job_id in list(self._due):
+            watch = self._watched[job_id]
+            if watch.due is not None and now - watch.due > POLL_LEAD:
+                self._put_off(watch, now)
 
     def _follow_price(self) -> None:
         making = (w.kind for w in self._watched.values() if w.job.ready_at is None)

@@ -51,8 +51,8 @@ The delay is from the moment a video is ready to the client's having it. The bes
 three retrieves a video allow, computed from the true distribution, finds a video {best:.1f} s
 after it is ready. Through the gateway it is here after {found:.1f} s, {found_ratio:.2f} times
 that (goal {goal}, {found_verdict}), and delivered after {mean:.1f} s, {mean_ratio:.2f} times that
-(goal {goal}, {verdict}). What lies between is the client's own: half of the five seconds between
-its polls. No schedule of looks gives them back; a held poll (`Prefer: wait`) does not have them.
+(goal {goal}, {verdict}). What lies between is the time to the client's next poll, which the
+gateway's own questions come just before.
 
 ![How late videos are delivered](explanation/plots/delays.svg)
 

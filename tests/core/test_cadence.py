@@ -15,12 +15,15 @@ from gateway.core.cadence import (
     FIRST_LOOK_UNKNOWN,
     GAP_MAX,
     LOOKS_PER_MINUTE_MAX,
+    POLL_LEAD,
     PRICE_STEPS_MAX,
     QUICK_GAP_MIN,
     STEADY_GAP,
     USED_SHARE,
     Demand,
     Plan,
+    beat_after,
+    before_a_poll,
     can_promise,
     next_look,
     next_step,
@@ -215,3 +218,27 @@ def test_what_a_look_saves_grows_while_nobody_looks(
     expected = expect(Sketch(), usual)
     now = unready + waited
     assert saving(expected, unready, now + more) >= saving(expected, unready, now) - 1e-6
+
+
+def test_where_looks_are_short_one_is_made_just_before_the_poll_it_is_nearest_to() -> None:
+    beat = beat_after(beat_after(None, 100.0), 105.0)
+    assert before_a_poll(beat, 111.0, 106.0) == pytest.approx(110.0 - POLL_LEAD)
+    assert before_a_poll(beat, 112.5, 106.0) == pytest.approx(115.0 - POLL_LEAD)
+    # Never in the past: the chance after the next poll is the one after.
+    assert before_a_poll(beat, 106.0, 109.5) == pytest.approx(115.0 - POLL_LEAD)
+
+
+@pytest.mark.parametrize(
+    ("polls", "now"),
+    [([], 110.0), ([105.0], 110.0), ([104.9, 105.0], 106.0), ([5.0, 105.0], 110.0)],
+)
+def test_polls_that_tell_no_rhythm_move_no_look(polls: list[float], now: float) -> None:
+    beat = None
+    for at in polls:
+        beat = beat_after(beat, at)
+    assert before_a_poll(beat, 111.0, now) == 111.0
+
+
+def test_a_client_that_is_gone_moves_no_look() -> None:
+    beat = beat_after(beat_after(None, 100.0), 105.0)
+    assert before_a_poll(beat, 121.0, 120.0) == 121.0

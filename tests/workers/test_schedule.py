@@ -143,3 +143,25 @@ async def test_with_little_room_the_look_that_saves_most_goes_first() -> None:
 
 def test_the_figures_of_the_key_are_those_of_the_gate() -> None:
     assert LOOKS_PER_MINUTE == 114
+
+
+async def test_at_full_rate_a_look_comes_just_before_its_clients_poll_and_costs_no_other() -> None:
+    """Every client polls every five seconds; what is found waits a second for its poll, not two."""
+    house = ScheduledHouse(seed=16)
+    polls: dict[str, float] = {}
+
+    def poll() -> None:
+        for job_id in list(house._truths):
+            if house.now >= polls.setdefault(job_id, house.now + house._chance.random() * 5):
+                polls[job_id] += 5.0
+                house.rhythm.note(job_id)
+
+    for _ in range(round(FULL_RATE * 10)):
+        house.accept(145.0)
+        for _ in range(6):
+            poll()
+            await house.pass_time(60 / FULL_RATE / 6, step=60 / FULL_RATE / 6)
+    late = [each for each in house.found if each.at > 1_240]
+    waits = [(polls[each.job] - each.at) % 5.0 for each in late]
+    assert fmean(waits) < 1.9
+    assert fmean(each.looks for each in late) <= 3.06

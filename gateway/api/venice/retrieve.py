@@ -37,6 +37,8 @@ async def retrieve(request: Request) -> ASGIApp:
     body = await read_object(request, BODY_BYTES_MAX)
     job = await own_job(services, caller, body.get("queue_id"))
     wants_deletion = _wants_deletion(body)
+    if is_working(job):
+        services.rhythm.note(job.id)
     if job.state is State.EVICTED:
         job = await call_back(services, job)
     if is_working(job) and (seconds := read_wait(request, WAIT_SECONDS_MAX)):
