@@ -11,6 +11,7 @@ import structlog
 
 from gateway.book import JobBook
 from gateway.core.job import Event
+from gateway.logs import about
 from gateway.metrics import Metrics
 from gateway.ports import Clock, Ledger, StoreFailure, Upstream, VideoStore
 from gateway.records import Job
@@ -40,7 +41,9 @@ class Custody:
         moved = await self.ledger.advance(
             job.id, event, self.clock.now(), facts=facts, reason=reason
         )
-        _log.info("job.moved", job=job.id, state=moved.state, holding=moved.holding, reason=reason)
+        _log.info(
+            "job.moved", **about(moved), state=moved.state, holding=moved.holding, reason=reason
+        )
         return self.book.put(moved)
 
     async def note(self, job: Job, facts: Mapping[str, object]) -> Job:

@@ -15,6 +15,7 @@ from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.mp4 import BrokenVideo
 from gateway.core.retry import Outcome
 from gateway.custody import Custody
+from gateway.logs import about
 from gateway.places import Places
 from gateway.ports import (
     BodyCut,
@@ -88,7 +89,7 @@ class Deliveries:
         except (BrokenVideo, BodyCut) as error:
             return Tried(await self._count_bad_body(job, str(error)), has_failed=True)
         except StoreFailure as error:
-            _log.error("fetch.failed_here", job=job.id, why=str(error))
+            _log.error("fetch.failed_here", **about(job), why=str(error))
             return Tried(await self._move(job, Event.INTERRUPT, reason=f"our own disk: {error}"))
         except BaseException:
             await self._move(job, Event.INTERRUPT, reason="the gateway stopped fetching")
@@ -124,7 +125,7 @@ class Deliveries:
 
     async def _count_bad_body(self, job: Job, why: str) -> Job:
         count = job.bad_bodies + 1
-        _log.warning("fetch.bad_body", job=job.id, count=count, why=why)
+        _log.warning("fetch.bad_body", **about(job), count=count, why=why)
         event = Event.REJECT_BODY if count >= BAD_BODIES_MAX else Event.INTERRUPT
         return await self._move(job, event, {"bad_bodies": count}, f"no whole video: {why}")
 
@@ -141,7 +142,7 @@ class Deliveries:
         self._room.newest = job.id
         if is_suspicious:
             self._metrics.suspicious.inc()
-            _log.warning("video.suspicious", job=job.id, bytes=stored.bytes)
+            _log.warning("video.suspicious", **about(job), bytes=stored.bytes)
         self._metrics.looks_per_job.observe(job.looks)
         if job.ready_at is not None:
             self._metrics.ready_to_stored.observe((now - job.ready_at) / 1000)
@@ -192,7 +193,7 @@ class Deliveries:
         """Have a video fetched again that is missing or damaged."""
         self.damaged += 1
         self._metrics.video_damage.labels(found_by.rsplit(maxsplit=1)[-1]).inc()
-        _log.error("video.damaged", job=job.id, found_by=found_by)
+        _log.error("video.damaged", **about(job), found_by=found_by)
         await self._want_again(job, "ours is missing or damaged")
 
     async def _want_again(self, job: Job, why: str) -> Job:

@@ -15,6 +15,7 @@ import structlog
 from gateway.book import JobBook
 from gateway.core.errors import GatewayError
 from gateway.core.job import Event, IllegalEvent
+from gateway.logs import about
 from gateway.ports import AlreadyThere, Clock, Ledger
 from gateway.records import Job
 from gateway.spending import Spending
@@ -70,7 +71,7 @@ class Moves:
         job = await self._spending.guard(
             self._ledger.advance(job_id, event, self._clock.now(), facts=facts, reason=reason)
         )
-        _log.info("job.moved", job=job.id, state=job.state, holding=job.holding, reason=reason)
+        _log.info("job.moved", **about(job), state=job.state, holding=job.holding, reason=reason)
         return self._book.put(job)
 
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:

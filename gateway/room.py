@@ -14,6 +14,7 @@ from gateway.core.eviction import Excess, Held, auto_quota, choose, excess
 from gateway.core.job import Event, IllegalEvent
 from gateway.core.policy import VideoRules
 from gateway.custody import Custody
+from gateway.logs import about
 from gateway.metrics import dollars
 from gateway.ports import LedgerFailure, StoreFailure, VideoRecords
 
@@ -121,7 +122,7 @@ class Room:
         custody.metrics.video_evictions.labels(reason).inc()
         if video.is_owed:
             custody.metrics.unfetched.inc(dollars(job.settled))
-            _log.warning("video.evicted_undelivered", job=job.id, user=job.user)
+            _log.warning("video.evicted_undelivered", **about(job))
 
     async def write_uses(self) -> None:
         """Write down which videos were read since the last time."""

@@ -34,6 +34,7 @@ from gateway.core.json_text import encode
 from gateway.core.money import Money
 from gateway.core.retry import NOT_ACCEPTED, Outcome
 from gateway.estimate import Estimate, Estimator
+from gateway.logs import about
 from gateway.metrics import Metrics
 from gateway.moves import Moves
 from gateway.orders import ClientGone, Flight, QueueRequest, new_job_id
@@ -234,8 +235,8 @@ class Sending:
             raise await self._overrun(request, held.standing, estimate, deadline)
         self._budgets.reserved(held)
         for standing in held.observed:
-            _log.warning("budget.observed", standing=str(standing), job=held.job.id)
-        _log.info("reservation.held", job=held.job.id, user=held.job.user, usd=str(held.job.quote))
+            _log.warning("budget.observed", standing=str(standing), **about(held.job))
+        _log.info("reservation.held", **about(held.job), usd=str(held.job.quote))
         return self._book.put(held.job)
 
     async def _hold(self, order: Order) -> Reserved | Overrun:
@@ -357,7 +358,7 @@ class Sending:
             return await self._moves.move(job_id, Event.LOSE_ANSWER, reason=reason)
 
         job = await self._moves.insist(job_id, write)
-        _log.error("job.in_doubt", job=job_id, user=job.user if job else None, reason=reason)
+        _log.error("job.in_doubt", **(about(job) if job else {"job": job_id}), reason=reason)
 
     async def note_delivered(self, job_id: str) -> None:
         """Its client has the answer: no twin may claim it any more."""

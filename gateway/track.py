@@ -12,6 +12,7 @@ from gateway.core.answers import Lesson, Watched, learn_from_status
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.retry import FAILED_OUTCOMES
 from gateway.deliver import Deliveries, Tried
+from gateway.logs import about
 from gateway.metrics import REFUNDED, Metrics, dollars
 from gateway.ports import Clock, Ledger, NoPlace, Reply, Upstream, VideoReply
 from gateway.records import Job
@@ -124,7 +125,7 @@ class Tracking:
             now=self._clock.now(),
         )
         if reply.status == 400:
-            _log.error("retrieve.refused", job=job.id, queue_id=job.queue_id)
+            _log.error("retrieve.refused", **about(job), queue_id=job.queue_id)
         return await self._apply(job, lesson)
 
     async def _apply(self, job: Job, lesson: Lesson) -> Job:
@@ -143,7 +144,13 @@ class Tracking:
                 job.id, lesson.event, self._clock.now(), facts=facts, reason=lesson.reason
             )
         )
-        _log.info("job.moved", job=job.id, state=moved.state, reason=lesson.reason)
+        _log.info(
+            "job.moved",
+            **about(moved),
+            state=moved.state,
+            holding=moved.holding,
+            reason=lesson.reason,
+        )
         if lesson.event is Event.FAIL_REFUNDED:
             self._metrics.refunds.labels(REFUNDED).inc(dollars(paid))
         return moved

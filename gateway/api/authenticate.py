@@ -6,6 +6,7 @@ from starlette.requests import Request
 
 from gateway.api.services import services_of
 from gateway.core.errors import InvalidRequest, Issue, NotAuthenticated
+from gateway.logs import note_caller
 from gateway.records import Caller
 
 _HOW = "Send the header Authorization: Bearer vgw_… with a key of this gateway."
@@ -29,6 +30,13 @@ def bearer(request: Request) -> str:
 def caller_of(request: Request) -> Caller:
     """The caller of a user's door, counted as one request; `NotAuthenticated` for anybody else."""
     services = services_of(request)
-    caller = services.keyring.caller(bearer(request))
+    caller = polling_caller_of(request)
     services.allowances.take_request(caller)
+    return caller
+
+
+def polling_caller_of(request: Request) -> Caller:
+    """The caller of the door that counts for itself; `NotAuthenticated` for anybody else."""
+    caller = services_of(request).keyring.caller(bearer(request))
+    note_caller(caller)
     return caller

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.api.respond import respond
 from gateway.core import errors
 from gateway.core.errors import GatewayError
+from gateway.logs import begin_request
 from gateway.metrics import Metrics
 from gateway.orders import ClientGone
 from gateway.ports import LedgerFailure, LedgerFull, StoreFailure
@@ -69,6 +70,7 @@ class Edge:
         started = time.perf_counter()
         request_id = f"{self._run}{next(self._numbers):08x}"
         seen = _Seen(send, request_id)
+        begin_request(request_id)
         scope["path"] = _one_spelling(scope)
         scope["request_id"] = request_id
         scope["client_address"] = self._address(scope)

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.api.services import Services
 from gateway.core.answers import is_id
 from gateway.core.errors import InvalidRequest, Issue, MediaNotFound
+from gateway.logs import note_job
 from gateway.records import Caller, Job
 
 
@@ -19,4 +20,5 @@ async def own_job(services: Services, caller: Caller, any_id: Any) -> Job:
     job = services.book.known(any_id) or await services.book.find(any_id)
     if job is None or job.user != caller.user.name:
         raise MediaNotFound
+    note_job(job)
     return job

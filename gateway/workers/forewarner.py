@@ -8,6 +8,7 @@ import structlog
 
 from gateway.core.notify import NoticeEvent
 from gateway.core.retention import KeepRules, expiring_before
+from gateway.logs import about
 from gateway.metrics import Metrics
 from gateway.moments import rfc3339
 from gateway.ports import Clock, Notices, VideoRecords
@@ -43,9 +44,7 @@ class Forewarner:
         for job in jobs:
             assert job.stored_at is not None, "a stored job knows since when"
             ends = rfc3339(job.stored_at + rules.keep_undelivered)
-            _log.warning(
-                "video.expiring", job=job.id, queue_id=job.queue_id, user=job.user, expires_at=ends
-            )
+            _log.warning("video.expiring", **about(job), queue_id=job.queue_id, expires_at=ends)
             self._post(job, ends)
         if jobs:
             await self._notices.kept()

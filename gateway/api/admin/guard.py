@@ -11,6 +11,7 @@ from gateway.administer import Office
 from gateway.api.authenticate import bearer
 from gateway.core.errors import Forbidden, NotAuthenticated
 from gateway.keyring import AdminKeys
+from gateway.logs import note_administrator
 from gateway.visitors import Visitors
 
 PREFIX = "/gateway/v1/admin"
@@ -37,6 +38,7 @@ class AdminGuard:
                     "an administrator whose key has the role admin."
                 )
             scope["administrator"] = administrator.name
+            note_administrator(administrator.name)
         await self._app(scope, receive, send)
 
 

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp
 from gateway.api.services import Services, services_of
 from gateway.api.videos import call_back, is_servable, send_video
 from gateway.core.errors import MediaNotFound
+from gateway.logs import note_job
 from gateway.records import Job
 
 
@@ -18,6 +19,7 @@ async def _job_of(services: Services, request: Request) -> Job:
     job = await services.book.find(job_id) if job_id is not None else None
     if job is None:
         raise MediaNotFound
+    note_job(job)
     return job
 
 

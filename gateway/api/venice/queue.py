@@ -21,6 +21,7 @@ from gateway.api.reading import (
 from gateway.api.services import Services, services_of
 from gateway.core.json_text import encode
 from gateway.core.strictjson import parse_object
+from gateway.logs import note_job
 from gateway.orders import Presence, QueueAnswer, QueueRequest, body_digest
 
 
@@ -65,6 +66,7 @@ async def queue(request: Request) -> Response:
                 force_new=request.headers.get("x-gateway-force-new", "").lower() == "true",
             )
         )
+        note_job(answer.job)
     finally:
         # One more turn of the loop, so that a disconnect that has arrived is seen.
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from gateway.api.authenticate import bearer
+from gateway.api.authenticate import polling_caller_of
 from gateway.api.own_jobs import own_job
 from gateway.api.reading import read_object, read_wait
 from gateway.api.respond import JsonText, passed_on
@@ -32,7 +32,7 @@ JSON_CLIENTS = ("venice-cli/",)
 async def retrieve(request: Request) -> ASGIApp:
     """Answer a poll."""
     services = services_of(request)
-    caller = services.keyring.caller(bearer(request))
+    caller = polling_caller_of(request)
     services.allowances.take_poll(caller)
     body = await read_object(request, BODY_BYTES_MAX)
     job = await own_job(services, caller, body.get("queue_id"))
