@@ -67,6 +67,15 @@ async def test_the_least_recently_read_goes_first_and_what_was_read_survives_a_r
     assert (house.now(old).state, house.now(newer).state) == (State.STORED, State.EVICTED)
 
 
+async def test_room_is_made_before_videos_come_and_for_all_that_come_at_once(
+    house: VideoHouse,
+) -> None:
+    for _ in range(3):
+        await stored(house, delivered=True)
+    async with house.space.for_video("a", VIDEO_BYTES), house.space.for_video("b", VIDEO_BYTES):
+        assert await house.records.stored_bytes() == VIDEO_BYTES
+
+
 async def test_a_quota_smaller_than_a_video_keeps_the_one_that_came_last(house: VideoHouse) -> None:
     house.rules[0] = VideoRules(max_bytes=1, free_disk=0)
     first, second = await stored(house), await stored(house)

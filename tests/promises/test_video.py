@@ -148,6 +148,26 @@ async def _original(simulator: SimulatorProcess, queue_id: str) -> bytes:
     return answer.content
 
 
+async def test_a_suspiciously_small_video_is_delivered_as_it_came_flagged_and_counted(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> None:
+    """Venice's way to tell of a moderated job is a tiny video; it is billed like any other."""
+    counted = "venice_gateway_suspicious_videos_total"
+    before = gateway.metrics()[counted]
+    # Its copy stays at Venice, to be compared with.
+    busy = {"endpoint": "complete", "action": {"status": 503}}
+    simulator.faults([{"endpoint": "queue", "outcome": "placeholder", "times": 1}, busy])
+    async with Client(gateway) as client:
+        tiny, usual = [await client.buy(f"suspicious {number}") for number in range(2)]
+        videos = {queue_id: await client.finished(queue_id) for queue_id in (tiny, usual)}
+        simulator.faults([busy])
+        assert videos[tiny].content == await _original(simulator, tiny)
+    assert videos[tiny].headers["content-type"] == "video/mp4"
+    assert len(videos[tiny].content) < 100_000 < len(videos[usual].content)
+    assert [job_of(gateway, q).is_suspicious for q in (tiny, usual)] == [True, False]
+    assert gateway.metrics()[counted] == before + 1
+
+
 @pytest.mark.parametrize("times", [20, pytest.param(500, marks=pytest.mark.torture)])
 async def test_a_client_that_breaks_off_anywhere_downloads_the_same_again(
     gateway: GatewayProcess, simulator: SimulatorProcess, times: int, chance: random.Random

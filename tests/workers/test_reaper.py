@@ -87,6 +87,30 @@ async def test_a_copy_is_tried_again_later_and_later(house: VideoHouse) -> None:
     assert house.now(job).copy_gone
 
 
+async def test_the_only_copy_is_never_deleted_at_venice(house: VideoHouse) -> None:
+    """R18: in the making, on its way here, given up for now, or called back: Venice's is all there
+    is, even where its user has completed the job."""
+    ways: list[list[Event]] = [
+        [],
+        [Event.FINISH],
+        [Event.FINISH, Event.REJECT_BODY],
+        [Event.STALL],
+    ]
+    for events in ways:
+        job = await house.working(completed_at=house.clock.now())
+        for event in events:
+            job = await house.real.advance(job.id, event, house.clock.now())
+        house.book.put(job)
+    evicted = await house.stored()
+    await house.real.advance(evicted.id, Event.EVICT, house.clock.now())
+    reaper = house.reaper(RULES)
+    await reaper.run_once()
+    assert house.venice.calls == []
+    await house.real.note(evicted.id, {"completed_at": house.clock.now()})
+    await reaper.run_once()
+    assert house.venice.calls == [("complete", f"q-{evicted.id}")]
+
+
 async def test_without_a_place_at_the_gate_the_rest_waits_and_nothing_is_held_against_it(
     house: VideoHouse,
 ) -> None:
