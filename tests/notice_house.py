@@ -49,6 +49,9 @@ class NoticeHouse:
     ledger: SqliteLedger
     outbox: SqliteOutbox
     receivers: Receivers
+    keyring: Keyring
+    rules: list[Rulebook]
+    """The one in force is the first."""
     clock: StillClock
     messenger: Any
     conditions: Sequence[Condition]
@@ -95,6 +98,13 @@ class NoticeHouse:
         return [(d.notice.event, d.notice.subject) for d in await self.deliveries()]
 
 
+def rulebook_of(notify: Sequence[Mapping[str, Any]], hosts: Sequence[str] = ()) -> Rulebook:
+    """Policies that tell these receivers, and allow these hosts for users' own webhooks."""
+    policies = {"default": {"webhook_hosts": list(hosts)}}
+    document = {"version": 1, "notify": notify, "teams": {"film": {}}, "policies": policies}
+    return Rulebook.model_validate(document)
+
+
 @asynccontextmanager
 async def notice_house(
     folder: Path,
@@ -113,12 +123,12 @@ async def notice_house(
         await ledger.add_key(caller.key)
     keyring = Keyring(ledger, clock)
     await keyring.load()
-    policies = {"default": {"webhook_hosts": list(hosts)}}
-    document = {"version": 1, "notify": notify, "teams": {"film": {}}, "policies": policies}
-    rulebook = Rulebook.model_validate(document)
+    rules = [rulebook_of(notify, hosts)]
     outbox = SqliteOutbox(ledger.access)
-    receivers = Receivers(outbox, keyring, clock, lambda: rulebook, lambda: b"0" * 32)
-    house = NoticeHouse(ledger, outbox, receivers, clock, messenger or ToldMessenger(), conditions)
+    receivers = Receivers(outbox, keyring, clock, lambda: rules[0], lambda: b"0" * 32)
+    house = NoticeHouse(
+        ledger, outbox, receivers, keyring, rules, clock, messenger or ToldMessenger(), conditions
+    )
     await house.noticing.begin()
     try:
         yield house

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from gateway.core.notify import NoticeEvent
 from gateway.ports import Told
 from gateway.receivers import HostNotAllowed
 from gateway.upstream.webhooks import WebhookClient
-from tests.notice_house import SECRET, NoticeHouse, ToldMessenger, notice_house
+from tests.notice_house import SECRET, NoticeHouse, ToldMessenger, notice_house, rulebook_of
 from tests.storage.test_ledger import ANNA, BERTA
 from tests.upstream.clients import closed_port
 from tests.upstream.raw_server import answer, raw_server, saying
@@ -225,6 +226,26 @@ async def test_a_users_own_webhook_leads_to_allowed_hosts_only(tmp_path: Path, u
     async with notice_house(tmp_path, [], hosts=["a.example"]) as house:
         with pytest.raises((HostNotAllowed, ValueError)):
             await own(house, url)
+
+
+async def test_a_users_own_webhook_rests_while_policy_or_user_no_longer_allow_it(
+    tmp_path: Path,
+) -> None:
+    messenger = ToldMessenger()
+    async with notice_house(tmp_path, [], messenger=messenger, hosts=["a.example"]) as house:
+        await own(house)
+        allowed, house.rules[0] = house.rules[0], rulebook_of([], ["b.example"])
+        await house.job(1, *STORE)
+        await house.pass_time(60)
+        assert messenger.sent == []
+        house.rules[0] = allowed
+        house.keyring.put_user(replace(ANNA.user, disabled_at=1))
+        await house.pass_time(600)
+        assert messenger.sent == []
+        assert "disabled" in ((await house.deliveries())[0].last_why or "")
+        house.keyring.put_user(ANNA.user)
+        await house.pass_time(3_600, step=60)
+        assert [url for url, *_ in messenger.sent] == [A]
 
 
 async def test_without_an_allowed_host_there_is_no_webhook_of_ones_own(tmp_path: Path) -> None:
