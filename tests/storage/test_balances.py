@@ -77,6 +77,7 @@ class _Run:
         self.jobs: dict[str, Job] = {}
         self.now = NOON
         self.number = 0
+        self.refused = 0
 
     def group(self) -> None:
         """Some functions and their commit, which may fail."""
@@ -160,11 +161,15 @@ class _Run:
     def _order(self) -> None:
         self.number += 1
         models = self.chance.choice(("*", "wan-*", "[!w]*", "so?a"))
-        order = an_order(self.number, self.chance.choice((0, 1, 700)), 20_000, models)
+        # Rules are edited all the time: full windows have room again, and then none.
+        amount = self.chance.choice((2_000, 10**9))
+        order = an_order(self.number, self.chance.choice((0, 1, 700)), amount, models)
         held = self.money.reserve(self.connection, order, self.now)
-        assert isinstance(held, Reserved | Overrun)
         if isinstance(held, Reserved):
             self.jobs[held.job.id] = held.job
+        else:
+            assert isinstance(held, Overrun)
+            self.refused += 1
 
     def _advance(self) -> None:
         job = self.chance.choice(list(self.jobs.values()))
@@ -205,8 +210,8 @@ def test_memory_rows_and_jobs_agree_whatever_is_undone(
         if number % (groups // 150) == 0:
             run.check()
     run.check()
-    # Limits fill up: the more groups, the fewer of them buy.
-    assert len(run.jobs) > groups // 10
+    # Both happen from the first group to the last, or little was shown.
+    assert min(len(run.jobs), run.refused) > groups // 5
 
 
 _MOMENTS = st.lists(
