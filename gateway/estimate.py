@@ -85,24 +85,35 @@ class Estimator:
         self, caller: Caller, body: Mapping[str, Any], model: ModelFacts, deadline: float
     ) -> Estimate:
         """The estimate of a checked body; `PolicyRefused`, or what a failed quote is told as."""
+        return await self._estimate(caller, body, model, deadline, is_obeyed=True)
+
+    async def price(
+        self, caller: Caller, body: Mapping[str, Any], model: ModelFacts, deadline: float
+    ) -> Estimate:
+        """The estimate of a body that policy may refuse; what a failed quote is told as."""
+        return await self._estimate(caller, body, model, deadline, is_obeyed=False)
+
+    async def _estimate(
+        self,
+        caller: Caller,
+        body: Mapping[str, Any],
+        model: ModelFacts,
+        deadline: float,
+        *,
+        is_obeyed: bool,
+    ) -> Estimate:
         rules = self._rules()
         name = rules.rulebook.policy_name_for(caller.user.policy, caller.user.team)
         policy = rules.rulebook.policies[name]
         facts = await _facts(body, model, policy.reference_seconds(model.id))
-        refused = check_job(
-            policy,
-            model=model.id,
-            key_models=caller.key.models,
-            seconds=facts.seconds,
-            resolution=facts.resolution,
-            has_audio=facts.has_audio,
-        )
-        _obey(refused, policy, caller, model.id)
+        if is_obeyed:
+            _obey(_form_refused(policy, caller, facts), policy, caller, model.id)
         hold_until = min(deadline, self._clock.monotonic() + rules.rulebook.venice.hold / 1000)
         quoted = await self._quotes.quote(
             facts.quote_body, facts.quote_key, caller.user.name, hold_until
         )
-        _obey(check_price(policy, model.id, quoted.price), policy, caller, model.id)
+        if is_obeyed:
+            _obey(check_price(policy, model.id, quoted.price), policy, caller, model.id)
         limits = rules.rulebook.limits_for(
             key_id=caller.key.counts_as,
             key_name=caller.key.label,
@@ -140,6 +151,18 @@ async def _facts(body: Mapping[str, Any], model: ModelFacts, worst: int) -> JobF
     if not any(url.startswith("data:") for url in reference_urls(body)):
         return job_facts(body, model, reference_seconds_worst=worst)
     return await asyncio.to_thread(job_facts, body, model, reference_seconds_worst=worst)
+
+
+def _form_refused(policy: Policy, caller: Caller, facts: JobFacts) -> PolicyRefused | None:
+    """What the policy says against an order before its price is known."""
+    return check_job(
+        policy,
+        model=facts.model,
+        key_models=caller.key.models,
+        seconds=facts.seconds,
+        resolution=facts.resolution,
+        has_audio=facts.has_audio,
+    )
 
 
 def _obey(refused: PolicyRefused | None, policy: Policy, caller: Caller, model: str) -> None:

@@ -204,6 +204,48 @@ async def test_the_answer_of_a_client_that_is_there_goes_to_nobody_else(house: O
     assert (quick.is_joined, other.is_joined, house.venice.bought) == (False, False, 2)
 
 
+async def test_a_client_that_leaves_while_its_money_is_being_held_has_it_back(
+    house: OrderHouse,
+) -> None:
+    request, holding = house.request(), asyncio.Event()
+
+    async def slow(*_values: Any) -> None:
+        holding.set()
+        # The client's leaving is known, and acted on, before the hold is.
+        await request.presence.gone()
+        await asyncio.sleep(0.02)
+
+    house.ledger.before["reserve"] = slow
+    await leaves(house, request, holding)
+
+    async def is_released() -> bool:
+        return [job.state for job in await house.jobs()] == [State.RELEASED]
+
+    await until(is_released)
+    assert house.venice.bought == 0
+
+
+async def test_an_owed_answer_goes_to_one_of_two_copies_that_come_at_once(
+    house: OrderHouse,
+) -> None:
+    request, sent = house.request(), asyncio.Event()
+
+    async def slow() -> None:
+        sent.set()
+        await asyncio.sleep(0.05)
+
+    house.venice.before_answer = slow
+    await leaves(house, request, sent)
+
+    async def is_accepted() -> bool:
+        return (await house.jobs())[0].state is State.PROCESSING
+
+    await until(is_accepted)
+    answers = await asyncio.gather(*(house.orders.submit(house.request()) for _ in range(2)))
+    assert sorted(answer.is_joined for answer in answers) == [False, True]
+    assert {answer.job.queue_id for answer in answers} == {"q1", "q2"}
+
+
 async def test_an_order_that_is_not_sent_by_its_deadline_is_not_sent(tmp_path: Path) -> None:
     async with order_house(tmp_path, waits=SHORT) as house:
 

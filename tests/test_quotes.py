@@ -18,7 +18,7 @@ from gateway.core.pricing import has_drifted
 from gateway.core.retry import Outcome
 from gateway.metrics import Metrics
 from gateway.ports import ModelClosed, NoPlace, Reply, Upstream
-from gateway.quotes import AGE_SECONDS_MAX, OPEN_QUESTIONS_MAX, QuoteBook, Quoted
+from gateway.quotes import AGE_SECONDS_MAX, QuoteBook, Quoted
 from tests.order_house import order_house
 from tests.upstream.still_clock import StillClock, settle
 
@@ -96,7 +96,7 @@ async def test_no_more_than_four_questions_are_open() -> None:
     await settle()
     house.seller.answer.set()
     await asyncio.gather(*asking)
-    assert (house.seller.asked, house.seller.most_open) == (20, OPEN_QUESTIONS_MAX)
+    assert (house.seller.asked, house.seller.most_open) == (20, 4)
 
 
 async def test_no_policy_makes_a_price_last_longer_than_five_minutes() -> None:

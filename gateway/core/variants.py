@@ -12,8 +12,10 @@ from typing import Any
 
 from gateway.core.catalogue import ModelFacts
 from gateway.core.policy import JobRules
-from gateway.core.pricing import seconds_of
+from gateway.core.pricing import UPSCALE_FACTOR_DEFAULT, seconds_of
 
+UPSCALE_LEAST = 1
+"""Better, but no larger (Venice's OpenAPI file, `upscale_factor`)."""
 _LINES = re.compile(r"(?:true_)?([0-9]{3,4})[pP]")
 _NAMED_LINES = {"2K": 1440, "4k": 2160}
 
@@ -27,6 +29,8 @@ def cheapest_changes(body: Mapping[str, Any], model: ModelFacts, rules: JobRules
         changes["resolution"] = resolution
     if model.audio_configurable and body.get("audio", True):
         changes["audio"] = False
+    if model.is_upscaler and body.get("upscale_factor", UPSCALE_FACTOR_DEFAULT) > UPSCALE_LEAST:
+        changes["upscale_factor"] = UPSCALE_LEAST
     return changes
 
 

@@ -17,6 +17,7 @@ MODEL = ModelFacts(
     audio=True,
     audio_configurable=True,
 )
+UPSCALER = ModelFacts("topaz-video-upscale", durations=("Auto",), resolutions=(), audio=False)
 SILENT = ModelFacts("plain", durations=("5s",), resolutions=(), audio=False)
 
 
@@ -46,6 +47,9 @@ SILENT = ModelFacts("plain", durations=("5s",), resolutions=(), audio=False)
         ),
         ({"duration": "auto", "resolution": "480p", "audio": False}, MODEL, {}, {}),
         ({"duration": "5s"}, SILENT, {}, {}),
+        ({"upscale_factor": 4}, UPSCALER, {}, {"upscale_factor": 1}),
+        ({}, UPSCALER, {}, {"upscale_factor": 1}),
+        ({"upscale_factor": 1}, UPSCALER, {}, {}),
     ],
 )
 def test_only_what_makes_it_cheaper_and_is_allowed_changes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,15 +14,21 @@ from gateway.api.respond import json_response
 from gateway.api.services import Services, services_of
 from gateway.api.shapes import Shape, time_of
 from gateway.core.budget import Standing, overruns
-from gateway.core.errors import PolicyRefused
+from gateway.core.errors import GatewayError, PolicyRefused
 from gateway.core.money import Money
 from gateway.estimate import Estimate
 from gateway.records import Caller
 from gateway.submit import ANSWER_SECONDS
 
+UNPRICED: Shape = {"would_pass": False, "quote_usd": None, "budgets": [], "cheaper": None}
+"""Of a model that is not allowed no form is, and of no price nothing can be said."""
+
 
 async def dry_run(request: Request) -> Response:
-    """Answer with the price, how every window would stand, and a cheaper form that passes."""
+    """Answer with the price, how every window would stand, and a cheaper form that passes.
+
+    So too where policy refuses this form: what it costs, and which one would be allowed.
+    """
     services = services_of(request)
     caller = caller_of(request)
     body, model = services.estimator.check(await read_object(request))
@@ -30,25 +36,17 @@ async def dry_run(request: Request) -> Response:
     try:
         estimate = await services.estimator.estimate(caller, body, model, deadline)
     except PolicyRefused as refused:
-        return json_response(_refused(refused))
-    return json_response(await _passed(services, caller, estimate, deadline))
+        why = {"rule": refused.rule, "allowed": refused.allowed, "message": refused.message}
+        told = UNPRICED
+        if refused.rule != "models":
+            with suppress(GatewayError):
+                estimate = await services.estimator.price(caller, body, model, deadline)
+                told = await _tried(services, caller, estimate, deadline)
+        return json_response(told | {"would_pass": False} | why)
+    return json_response(await _tried(services, caller, estimate, deadline))
 
 
-def _refused(refused: PolicyRefused) -> dict[str, Any]:
-    return {
-        "would_pass": False,
-        "quote_usd": None,
-        "budgets": [],
-        "cheaper": None,
-        "rule": refused.rule,
-        "allowed": refused.allowed,
-        "message": refused.message,
-    }
-
-
-async def _passed(
-    services: Services, caller: Caller, estimate: Estimate, deadline: float
-) -> dict[str, Any]:
+async def _tried(services: Services, caller: Caller, estimate: Estimate, deadline: float) -> Shape:
     calendar = estimate.rules.rulebook.organization.calendar
     standings = await services.ledger.standings(estimate.limits, calendar, services.clock.now())
     price = estimate.quoted.price
