@@ -52,6 +52,10 @@ class Links:
         token = compose_token(self.secret, job.id, at)
         return f"{self.public_url}/gateway/v1/media/{token}"
 
+    def is_the_one(self, token: str, job: Job) -> bool:
+        """Whether a token is of the job's one link, and not of one that was made to be shared."""
+        return self.of(job).endswith(f"/{token}")
+
     def job_id(self, token: str) -> str | None:
         """Whose link it is; None where it is nobody's or past its end."""
         return read_token(self.secret, token, self.clock.now())

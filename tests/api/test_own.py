@@ -115,6 +115,16 @@ def test_a_link_opens_the_video_without_a_key(
     assert forged.status_code == 404
 
 
+def test_whoever_a_link_was_shared_with_cannot_remove_the_video(
+    owner: httpx.Client, job: dict[str, Any]
+) -> None:
+    url = owner.post(f"/gateway/v1/jobs/{job['job']}/links", json={}).json()["url"]
+    refused = httpx.delete(url, trust_env=False)
+    assert (refused.status_code, refused.headers["allow"]) == (405, "GET, HEAD")
+    assert httpx.head(url, trust_env=False).status_code == 200
+    assert owner.get(f"/gateway/v1/jobs/{job['job']}").json()["completed_at"] is None
+
+
 def test_a_link_needs_no_body_and_a_bare_number_is_seconds(
     owner: httpx.Client, job: dict[str, Any]
 ) -> None:

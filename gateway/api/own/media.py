@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from gateway.api.services import Services, services_of
 from gateway.api.videos import call_back, is_servable, send_video
-from gateway.core.errors import MediaNotFound
+from gateway.core.errors import MediaNotFound, MethodNotAllowed
 from gateway.logs import note_job
 from gateway.records import Job
 
@@ -24,10 +24,15 @@ async def _job_of(services: Services, request: Request) -> Job:
 
 
 async def media(request: Request) -> ASGIApp:
-    """Answer with the video; 404 until it is here. `DELETE` completes the job."""
+    """Answer with the video; 404 until it is here. `DELETE` completes the job.
+
+    But not by a link that was made to be shared: whoever was let see a video must not remove it.
+    """
     services = services_of(request)
     job = await _job_of(services, request)
     if request.method == "DELETE":
+        if not services.links.is_the_one(request.path_params["token"], job):
+            raise MethodNotAllowed(["GET", "HEAD"])
         purge = services.rulebook.videos.on_complete == "purge"
         await services.removal.complete(job, purge=purge)
         return Response(status_code=204)
