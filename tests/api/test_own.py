@@ -37,11 +37,15 @@ def opened(gateway_server: GatewayProcess, name: str) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def job(owner: httpx.Client) -> dict[str, Any]:
-    """A job whose video is here."""
-    queue_id = owner.post("/api/v1/video/queue", json=BODY).json()["queue_id"]
+    return stored(owner)
+
+
+def stored(client: httpx.Client) -> dict[str, Any]:
+    """A job of one's own whose video is here."""
+    queue_id = client.post("/api/v1/video/queue", json=BODY).json()["queue_id"]
     deadline = time.monotonic() + VIDEO_SECONDS_MAX
     while True:
-        found: dict[str, Any] = owner.get(f"/gateway/v1/jobs/{queue_id}").json()
+        found: dict[str, Any] = client.get(f"/gateway/v1/jobs/{queue_id}").json()
         if found["state"] == "stored":
             return found
         assert time.monotonic() < deadline, found
@@ -171,3 +175,19 @@ def test_a_receipt_says_what_became_of_the_money_and_not_who_of_administration_a
     first = job["entries"][0]
     assert (first["kind"], first["reserved_usd"]) == ("reserve", job["quote_usd"])
     assert "by" not in first
+
+
+def test_a_video_is_delivered_once_its_last_byte_was_asked_for_and_not_before(
+    gateway_server: GatewayProcess,
+) -> None:
+    """A look at its size or at its beginning leaves it owed, and kept for as long as that."""
+    for watcher in opened(gateway_server, "watcher"):
+        job = stored(watcher)
+        path = f"/gateway/v1/videos/{job['queue_id']}"
+        assert watcher.head(path).status_code == 200
+        assert watcher.get(path, headers={"range": "bytes=0-9"}).status_code == 206
+        assert watcher.get(f"/gateway/v1/jobs/{job['job']}").json()["delivered_at"] is None
+        assert watcher.get(path).status_code == 200
+        deadline = time.monotonic() + VIDEO_SECONDS_MAX
+        while watcher.get(f"/gateway/v1/jobs/{job['job']}").json()["delivered_at"] is None:
+            assert time.monotonic() < deadline

@@ -8,7 +8,6 @@ import pytest
 
 from gateway.core.notices import (
     GAP_MS_MAX,
-    GONE,
     TRIED_FOR_MS,
     Attempt,
     Notice,
@@ -45,7 +44,7 @@ def test_a_receiver_that_is_down_is_tried_for_a_day_and_ever_less_often(chance: 
 
 
 def test_one_that_says_it_is_gone_is_tried_no_more() -> None:
-    assert next_try(1, NOON, failed(NOON, GONE), 0.5) is None
+    assert next_try(1, NOON, failed(NOON, 410), 0.5) is None
 
 
 def test_a_stated_wait_is_kept_but_not_for_ever() -> None:
