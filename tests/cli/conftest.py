@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,12 @@ class Place:
         done = self.run(*words, "--json")
         assert done.status == 0, done.error
         return done.value
+
+    def acts(self) -> list[str]:
+        """What was done here, as the audit keeps it."""
+        path = self.process.data_dir / "gateway.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
+            return [act for (act,) in database.execute("SELECT act FROM audit ORDER BY number")]
 
 
 @pytest.fixture(scope="session")

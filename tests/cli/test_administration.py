@@ -66,6 +66,7 @@ def test_a_job_in_doubt_is_decided_and_by_whom_is_kept(place: Place) -> None:
     decided = place.value("job", "resolve", DOUBTED, "--release", "--why", why)
     assert (decided["state"], decided["released_usd"]) == ("released_in_doubt", "0.250000")
     assert decided["entries"][-1]["by"] == "admin"
+    assert "job.resolve" in place.acts()
 
 
 def test_doubts_are_listed_with_their_age_and_why(alone: Place) -> None:
@@ -120,6 +121,7 @@ def test_sums_that_were_altered_are_repaired_and_spending_waits_until_resumed(al
     assert (repaired["ok"], repaired["drift_usd"]) == (True, "0.000000")
     assert alone.value("spending", "show")["stopped"]
     alone.value("spending", "resume", "--why", "repaired")
+    assert alone.acts()[-2:] == ["ledger.repair", "spending.resume"]
     assert alone.value("ledger", "verify")["ok"]
 
 

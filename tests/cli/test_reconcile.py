@@ -21,6 +21,7 @@ def test_without_a_gateway_it_asks_venice_itself(alone: Place) -> None:
     assert done.status == 0, done.error
     assert [found["job"] for found in done.value["waiting"]] == [DOUBTED, BILLED]
     assert (done.value["by"], done.value["complete"]) == ("admin", True)
+    assert alone.acts()[-1] == "reconciliation.run"
     again = alone.run("reconcile", "--csv", VENICE_BILLING_KEY=DEFAULT_BILLING_KEY)
     rows = list(csv.DictReader(io.StringIO(again.out)))
     assert [row["job"] for row in rows] == [DOUBTED, BILLED]

@@ -132,6 +132,7 @@ def test_spending_that_stops_is_told_and_the_log_of_it_can_be_read_and_repeated(
     [row] = admin.get("/notices", params=query).json()["notices"]
     assert (row["tries"], row["last_status"]) == (1, 204)
     again = admin.post(f"/notices/{row['notice']}/redeliver", json={})
+    assert admin.get("/audit").json()["audit"][0]["act"] == "notice.redeliver"
     assert again.json()["deliveries"][0]["state"] == "waiting"
     until(lambda: len(listener.subjects("spending.stopped")) == 2)
     first, second = (said for said in listener.heard if said["type"] == "spending.stopped")
@@ -139,9 +140,10 @@ def test_spending_that_stops_is_told_and_the_log_of_it_can_be_read_and_repeated(
 
 
 def test_a_test_notice_is_sent_from_the_command_line_and_its_tries_are_shown(
-    told: GatewayProcess, listener: Listener
+    told: GatewayProcess, listener: Listener, admin: httpx.Client
 ) -> None:
     sent = told.cli("notice", "test")
+    assert admin.get("/audit").json()["audit"][0]["act"] == "notice.test"
     until(lambda: listener.subjects("test") == ["venice-gateway"])
     shown = told.cli("notice", "show", sent["notice"])
     [delivery] = shown["deliveries"]
