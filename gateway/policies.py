@@ -207,7 +207,7 @@ def _explained(errors: Iterable[ErrorDetails], document: Document, folder: Path)
     problems: dict[tuple[Place | None, str | int, str], Problem] = {}
     for path, group in groupby(placed, key=lambda pair: pair[0]):
         found = [error for _, error in group]
-        if all(map(_form, found)) and any(p != path and p[: len(path)] == path for p in paths):
+        if all(map(_follows, found)) and any(p != path and p[: len(path)] == path for p in paths):
             # It has one of the forms it may have; what is wrong is inside of it.
             continue
         reasons = _reasons(found)
@@ -242,6 +242,11 @@ def _reasons(errors: list[ErrorDetails]) -> str:
     return "; ".join(others)
 
 
+def _follows(error: ErrorDetails) -> bool:
+    """Whether an error says nothing new where something inside of the value is wrong."""
+    return _form(error) is not None or error["type"] == "too_short"
+
+
 def _form(error: ErrorDetails) -> str | None:
     if error["type"] == "literal_error":
         return str(error["ctx"]["expected"])
@@ -255,6 +260,8 @@ def _reason(error: ErrorDetails) -> str:
             return "there is no such field" + (f"; did you mean {near[0]}?" if near else "")
         case "missing":
             return f"{error['loc'][-1]} is missing"
+        case "too_short":
+            return f"it must have at least {error['ctx']['min_length']} item"
         case "model_type" | "dict_type":
             return "it must hold names with values"
         case _:

@@ -448,6 +448,20 @@ def test_a_draft_is_read_alone_and_files_beside_it_are_not(tmp_path: Path) -> No
         load_rules(tmp_path)
 
 
+def test_a_list_with_a_mistake_inside_is_told_of_once_and_an_empty_one_as_empty(
+    tmp_path: Path,
+) -> None:
+    notices = "notify: [{url: 'https://example.org/', secret: env:S, events: [%s]}]\n"
+    for events, reason in (
+        ("nope", "notify.0.events.0: it must be"),
+        ("", "it must have at least 1 item"),
+    ):
+        with pytest.raises(BadPolicy) as refused:
+            load(tmp_path, a=BASE + notices % events)
+        (problem,) = refused.value.problems
+        assert reason in problem.reason
+
+
 def test_a_window_of_zero_is_no_mistake(tmp_path: Path) -> None:
     assert not load(tmp_path, a=BASE + "  x: {each_user: {day: 0}, job: {usd: 5}}\n").warnings
 

@@ -13,6 +13,7 @@ from pydantic import (
     Field,
     StrictBool,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )
 from starlette.requests import Request
@@ -48,6 +49,13 @@ def _moment(value: object) -> int:
         raise ValueError(f"{value!r} is no date like 2026-12-31 and no time in RFC 3339") from error
 
 
+def _after_since(until: int, found: ValidationInfo) -> int:
+    since = found.data.get("since")
+    if since is not None and until <= since:
+        raise ValueError("it is not after since")
+    return until
+
+
 def _tag(value: str) -> str:
     if not is_tag(value):
         raise ValueError("a tag is of a-z 0-9 . _ - with up to 64 characters")
@@ -80,6 +88,8 @@ Moment = Annotated[
     BeforeValidator(_moment),
     WithJsonSchema({"type": "string", "description": "A date, or a time in RFC 3339."}),
 ]
+Until = Annotated[Moment, AfterValidator(_after_since)]
+"""The end of a period, itself out of it, in a form with a `since` before it."""
 Length = Annotated[Duration, BeforeValidator(_with_unit)]
 """A duration in text alone: nobody should find out afterwards what 30 was taken for."""
 Tags = Annotated[tuple[Annotated[str, AfterValidator(_tag)], ...], Field(max_length=TAGS_MAX)]

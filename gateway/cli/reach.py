@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from gateway.cli.progress import working
+from gateway.cli.show import note
 
 if TYPE_CHECKING:
     import httpx
@@ -30,6 +31,10 @@ LOCK_SECONDS_MAX = 10.0
 """How long a command waits for another command, or for a gateway that is starting."""
 LOCK_LOOK_SECONDS = 0.05
 WAITING = "Waiting for another command that works on the database"
+_NEW_DATABASE = (
+    "There was no database at {path}, so a new one was made. If you meant another one, set "
+    "VGW_DATA_DIR, or run this where its gateway.toml is."
+)
 _NOBODY_HERE = "http://administration.invalid"
 """Where requests to this process are addressed: nothing is ever resolved or sent."""
 
@@ -215,12 +220,15 @@ async def _local(settings: Settings, stack: AsyncExitStack) -> httpx.AsyncClient
     from gateway.ports import DatabaseLocked, DatabaseRefused
 
     configure(settings.log_format, "warning")
+    is_new = not settings.database_path.exists()
     try:
         app = await stack.enter_async_context(open_administration(settings))
     except DatabaseLocked:
         return None
     except DatabaseRefused as error:
         raise Refused(str(error)) from error
+    if is_new:
+        note(_NEW_DATABASE.format(path=settings.database_path))
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(app),
         base_url=_NOBODY_HERE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 from gateway.core.keys import parse
 from gateway.storage.database import FileLock
@@ -164,6 +165,20 @@ def test_a_file_of_the_rules_in_force_is_checked_with_the_others_and_a_draft_alo
     draft.write_text("version: 1\npolicies: {default: {each_user: {day: -5}}}\n")
     refused = alone.run("policy", "check", str(draft))
     assert (refused.status, refused.error[:20]) == (1, "error: draft.yaml:2:")
+
+
+def test_a_period_that_ends_before_it_begins_is_wrong_usage(place: Place) -> None:
+    done = place.run("spend", "--since", "2026-11-22", "--until", "2026-11-22", "--json")
+    assert (done.status, done.out) == (2, "")
+    assert "until: it is not after since" in done.error
+
+
+def test_a_database_that_is_made_by_a_command_is_said_so(alone: Place, tmp_path: Path) -> None:
+    first, second = (
+        alone.run("user", "list", "--json", VGW_DATA_DIR=str(tmp_path / "mistyped")) for _ in "ab"
+    )
+    assert (first.value, second.value) == ([], [])
+    assert (str(tmp_path / "mistyped") in first.error, second.error) == (True, "")
 
 
 def test_a_gateway_that_holds_the_database_but_does_not_answer_is_said_so(alone: Place) -> None:

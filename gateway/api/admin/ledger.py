@@ -11,7 +11,7 @@ from gateway.administer import spending
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import EntryAnswer
 from gateway.api.details import LedgerAnswer
-from gateway.api.forms import Form, Moment, Number, PageSize, Why, read_form, read_query
+from gateway.api.forms import Form, Moment, Number, PageSize, Until, Why, read_form, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, spend_shape
@@ -33,7 +33,7 @@ class SpendingQuestion(Listing):
 
     by: Literal["user", "team", "key", "model", "tag", "day"] = "user"
     since: Moment | None = None
-    until: Moment | None = None
+    until: Until | None = None
 
 
 class Repair(Form):

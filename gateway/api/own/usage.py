@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.authenticate import caller_of
-from gateway.api.forms import Form, Moment, Number, PageSize, read_query
+from gateway.api.forms import Form, Moment, Number, PageSize, Until, read_query
 from gateway.api.respond import json_response
 from gateway.api.services import services_of
 from gateway.api.shapes import refusal_shape, spend_shape, time_of
@@ -16,7 +16,7 @@ class Period(Form):
     """`since` is in, `until` is out."""
 
     since: Moment | None = None
-    until: Moment | None = None
+    until: Until | None = None
 
 
 class RefusalsPage(Form):
