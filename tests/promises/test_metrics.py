@@ -20,7 +20,7 @@ from gateway.core.job import State
 from gateway.metrics import PREFIX
 from gateway.records import Job
 from tests.gateway_process import GatewayProcess, with_rules
-from tests.promises.asking import MODEL, Client, eventually, order, settled_down
+from tests.promises.asking import MODEL, PRICE, Client, eventually, order, settled_down
 from tests.promises.books import job_of, jobs_of
 from tests.simulator_process import SimulatorProcess
 
@@ -104,6 +104,50 @@ def _assert_gauges_equal_the_ledger(gateway: GatewayProcess) -> None:
 
 def _dollars(jobs: Iterator[Job] | list[Job]) -> Decimal:
     return sum((Decimal(str(job.settled)) for job in jobs), Decimal())
+
+
+async def test_each_counter_moves_with_what_it_counts_and_by_as_much(
+    simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    job = {"resolutions": ["480p"]}
+    rules = with_rules(policies={"default": {"each_user": {"total": "0.1"}, "job": job}})
+    with GatewayProcess(tmp_path, simulator, policies=rules) as gateway:
+        before = gateway.metrics()
+        busy = {"status": 429, "headers": {"Retry-After": "1"}}
+        refunded = {"endpoint": "queue", "outcome": "fail_refunded_flat", "times": 1}
+        async with Client(gateway) as client:
+            simulator.faults([refunded])
+            await client.finished(await client.buy("refunded"))
+            simulator.faults([{"endpoint": "queue", "action": busy, "times": 1}])
+            queue_id = await client.buy("counted")
+            simulator.faults([])
+            video = await client.finished(queue_id)
+            await client.get(f"/gateway/v1/videos/{queue_id}", range="bytes=0-9")
+            await client.post("complete", {"queue_id": queue_id})
+            too_sharp = await client.queue(order("too sharp", resolution="720p"))
+            too_much = await client.queue(order("too much"))
+        after = gateway.metrics()
+    assert (video.status_code, too_sharp.status_code, too_much.status_code) == (200, 400, 402)
+    moved = {name.removeprefix(PREFIX): after[name] - before.get(name, 0) for name in after}
+    expected = {
+        'requests_total{door="queue",status="200"}': 2,
+        'requests_total{door="queue",status="400"}': 1,
+        'requests_total{door="queue",status="402"}': 1,
+        'requests_total{door="videos",status="206"}': 1,
+        'request_seconds_count{door="queue"}': 4,
+        'upstream_requests_total{endpoint="queue",outcome="ok"}': 2,
+        'upstream_requests_total{endpoint="queue",outcome="rate_limited"}': 1,
+        'upstream_retries_total{endpoint="queue",reason="rate_limited"}': 1,
+        'refunds_usd_total{reason="credits_refunded"}': float(PRICE),
+        'refusals_total{reason="job"}': 1,
+        'refusals_total{reason="user"}': 1,
+        'video_hits_total{result="hit"}': 2,
+        'video_evictions_total{reason="completed"}': 1,
+        "ready_to_stored_seconds_count": 1,
+        "video_fill_seconds_count": 1,
+        "looks_per_job_count": 1,
+    }
+    assert {name: round(moved.get(name, 0), 6) for name in expected} == expected
 
 
 async def test_hostile_names_add_next_to_no_series(
