@@ -110,6 +110,26 @@ async def test_a_link_that_may_not_be_followed_any_more_is_noted_as_gone(house: 
     assert (house.now(job).copy_gone, house.now(job).download_url) == (True, None)
 
 
+@pytest.mark.parametrize(
+    "events",
+    [
+        [Event.FAIL_BILLED],
+        [Event.FAIL_REFUNDED],
+        [Event.VANISH],
+        [Event.STALL],
+        [Event.FINISH, Event.REJECT_BODY],
+    ],
+    ids=lambda events: str(events[-1]),
+)
+async def test_a_link_is_kept_only_while_its_job_is_open(
+    house: VideoHouse, events: list[Event]
+) -> None:
+    job = await house.working(download_url=LINK, is_private=True)
+    for event in events:
+        job = await house.real.advance(job.id, event, house.clock.now())
+    assert job.download_url is None
+
+
 async def test_a_link_older_than_any_lives_is_noted_without_asking(house: VideoHouse) -> None:
     job = await _private(house)
     house.venice.revokes = lambda _: failing(503, Outcome.UNAVAILABLE)
