@@ -30,9 +30,11 @@ from starlette.types import Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from gateway.api.files import CHUNK_BYTES, VideoResponse, file_name
+from gateway.core.ranges import Verdict, select
 from gateway.ports import OpenVideo, StoredVideo, StoreFailure
 from gateway.protocol import CarefulProtocol
 from gateway.storage.videos_disk import DiskVideoStore
+from tests.core.test_ranges import RANGES
 from tests.storage.sample_videos import in_chunks, sample_video
 
 VIDEO = sample_video(3_000_000)
@@ -225,6 +227,28 @@ def test_several_ranges_come_as_parts_of_one_answer(door: Door, client: httpx.Cl
     assert parts[0] == parts[-1] == b""
     assert len(message.get_payload()) == 3
     assert door.end() is True
+
+
+def test_every_row_of_the_table_of_ranges_is_what_a_client_gets(
+    door: Door, client: httpx.Client
+) -> None:
+    """R33: some sixty fields, well-formed, odd and malformed, each asked for over HTTP."""
+    assert len(RANGES) >= 60
+    for field in map(str.strip, RANGES):  # no client can send blanks around a field
+        wanted = select("GET", len(VIDEO), TAG, {"range": field})
+        answer = client.get("/job", headers=[(b"range", field.encode())])
+        parts = [VIDEO[span.first : span.last + 1] for span in wanted.spans]
+        if wanted.verdict is Verdict.UNSATISFIABLE:
+            assert answer.status_code == 416, field
+        elif wanted.verdict is Verdict.WHOLE:
+            assert (answer.status_code, answer.content == VIDEO) == (200, True), field
+        elif len(parts) == 1:
+            assert (answer.status_code, answer.content == parts[0]) == (206, True), field
+        else:
+            assert answer.status_code == 206, field
+            assert all(part in answer.content for part in parts), field
+        reaches_end = any(part and VIDEO.endswith(part) for part in parts)
+        assert door.end() is reaches_end, field
 
 
 def test_a_range_of_another_version_gets_the_whole(door: Door, client: httpx.Client) -> None:
