@@ -9,11 +9,14 @@ from pathlib import Path
 import pytest
 
 from gateway.administer import reconciling
-from gateway.core.charges import NEAR_MS
+from gateway.core.bill import Finding, Match
+from gateway.core.charges import NEAR_MS, BilledJob
 from gateway.core.errors import UpstreamBusy, UpstreamInvalid
 from gateway.core.job import Event, State
 from gateway.core.money import ZERO, Money
 from gateway.core.retry import Outcome
+from gateway.core.verdict import Act, Verdict
+from gateway.evidence import Evidence
 from gateway.moments import rfc3339
 from gateway.ports import Reply
 from gateway.reconcile import LOOK_BACK_MS
@@ -64,6 +67,24 @@ async def test_each_thing_that_was_put_right_is_audited_with_its_evidence(house:
     refunds = house.metrics.refunds.labels("bill")._value.get()
     assert refunds == pytest.approx(0.06)
     assert (await house.ledger.verify()).is_sound
+
+
+async def test_what_the_bill_proves_of_a_job_that_has_moved_since_is_left_to_the_next_run(
+    house: BillHouse,
+) -> None:
+    """An administrator settles a doubt while a run finds nothing of it: their word stands."""
+    doubt = await house.job(*LOST)
+    run = await house.reconciler.run("anna")
+    assert run.counts == {"waiting": 1}
+    read = BilledJob(
+        doubt.id, None, MODEL, State.IN_DOUBT, doubt.sent_at or 0, doubt.quote, paid=ZERO
+    )
+    house.book.put(await house.ledger.advance(doubt.id, Event.DECIDE_BILLED, house.clock.now()))
+    evidence = Evidence(house.ledger, house.clock, house.book, house.metrics)
+    silence = Verdict(Act.MOVE, "Venice's bill does not show it", Event.DECIDE_UNBILLED)
+    (acted,) = await evidence.act([(Match(read, Finding.UNBILLED), silence)])
+    assert not acted.is_done
+    assert (await house.now(doubt)).state is State.SETTLED_IN_DOUBT
 
 
 async def test_a_second_run_changes_nothing_more(house: BillHouse) -> None:

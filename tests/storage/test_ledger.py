@@ -243,6 +243,12 @@ async def test_of_two_orders_at_once_with_one_idempotency_key_one_is_held(ledger
     assert (await ledger.verify()).is_sound
 
 
+async def test_one_idempotency_key_of_two_users_at_once_is_two_orders(ledger: Ledger) -> None:
+    both = [an_order(n, who, idempotency_key="one") for n, who in enumerate((ANNA, BERTA))]
+    held = await asyncio.gather(*(ledger.reserve(order, NOON) for order in both))
+    assert [type(each) for each in held] == [Reserved, Reserved]
+
+
 async def test_whoever_asks_beside_orders_is_told_of_those_before(ledger: Ledger) -> None:
     room = limit(Money(10 * PRICE.micros))
     asked: list[Awaitable[Any]] = []
@@ -387,6 +393,32 @@ async def test_a_reservation_tells_the_shares_it_lifts_its_windows_to(ledger: Le
         found.append([(each.limit.window, each.percent) for each in held.passed])
     # 0.085 of 0.17 and of 1, then 0.17 of both; the third window wants nothing told.
     assert found == [[("day", 50)], [("day", 100), ("month", 10)]]
+
+
+@pytest.mark.parametrize(("at", "fits"), [(NOON - 1, False), (NOON, True), (NOON + HOUR - 1, True)])
+async def test_a_grant_raises_from_its_making_until_its_end_exclusive(
+    ledger: Ledger, at: int, fits: bool
+) -> None:
+    end = NOON + HOUR
+    grant = Grant("g1", Scope.USER, "anna", "day", PRICE, end, "why", "admin", created_at=NOON)
+    await ledger.add_grant(grant)
+    day = limit(ZERO)
+    assert isinstance(await ledger.reserve(an_order(1, limits=[day]), at), Reserved) is fits
+    assert isinstance(await ledger.reserve(an_order(2, limits=[day]), end), Overrun)
+
+
+async def test_a_rolling_window_that_is_full_says_when_its_oldest_job_leaves_it(
+    ledger: Ledger,
+) -> None:
+    room = limit(Money(2 * PRICE.micros), window="24h")
+    for number, at in enumerate((NOON, NOON + HOUR)):
+        await reserve(ledger, an_order(number, limits=[room]), at)
+    refused = await ledger.reserve(an_order(3, limits=[room]), NOON + 2 * HOUR)
+    assert isinstance(refused, Overrun)
+    leaves = NOON + 24 * HOUR
+    assert refused.standing.resets_at == leaves
+    assert isinstance(await ledger.reserve(an_order(4, limits=[room]), leaves - 1), Overrun)
+    assert isinstance(await ledger.reserve(an_order(5, limits=[room]), leaves), Reserved)
 
 
 async def test_a_share_is_one_of_the_limit_with_its_grants(ledger: Ledger) -> None:
