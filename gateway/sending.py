@@ -22,10 +22,12 @@ from gateway.core.budget import Standing
 from gateway.core.catalogue import ModelFacts
 from gateway.core.errors import (
     BudgetExceeded,
+    Draining,
     GatewayError,
     OrganizationBroke,
     OutcomeUnknown,
     PolicyRefused,
+    StorageFull,
     UpstreamBusy,
     UpstreamRefused,
 )
@@ -70,6 +72,15 @@ REFUSING = {
     State.IN_DOUBT: Event.DECIDE_UNBILLED,
     State.SETTLED_IN_DOUBT: Event.DECIDE_UNBILLED,
 }
+GIVEN_UP: dict[type[BaseException], str] = {
+    NoPlace: "no place at the gate in time",
+    ModelClosed: "Venice does not take the key for this model at present",
+    Draining: "the gateway was stopping",
+    StorageFull: "there was no room on the disk to write that it is sent",
+    ClientGone: "the client left before it was sent",
+    asyncio.CancelledError: "the client left before it was sent",
+}
+"""Why an order that was held is not sent, for its receipt."""
 DOUBTED = frozenset({State.IN_DOUBT, State.SETTLED_IN_DOUBT, State.RELEASED_IN_DOUBT})
 _log = structlog.get_logger(__name__)
 
@@ -278,12 +289,7 @@ class Sending:
 
     async def _release(self, job: Job, error: BaseException) -> None:
         """Give back what was held for an order that was not sent."""
-        why = {
-            "NoPlace": "no place at the gate in time",
-            "ModelClosed": "Venice does not take the key for this model at present",
-            "Draining": "the gateway was stopping",
-        }
-        reason = why.get(type(error).__name__, "the client left before it was sent")
+        reason = GIVEN_UP.get(type(error), "the gateway could not send it")
 
         async def write() -> Job:
             return await self._moves.move(job.id, Event.GIVE_UP, reason=reason)

@@ -125,7 +125,9 @@ async def test_sending_that_cannot_be_written_sends_nothing(house: OrderHouse) -
     with pytest.raises(StorageFull):
         await house.orders.submit(house.request())
     assert house.venice.bought == 0
-    assert [job.state for job in await house.jobs()] == [State.RELEASED]
+    (job,) = await house.jobs()
+    assert job.state is State.RELEASED
+    assert job.reason == "there was no room on the disk to write that it is sent"
 
 
 async def test_a_failure_of_ours_after_sending_is_told_as_doubt(house: OrderHouse) -> None:
@@ -223,6 +225,7 @@ async def test_a_client_that_leaves_while_its_money_is_being_held_has_it_back(
 
     await until(is_released)
     assert house.venice.bought == 0
+    assert (await house.jobs())[0].reason == "the client left before it was sent"
 
 
 async def test_an_owed_answer_goes_to_one_of_two_copies_that_come_at_once(
