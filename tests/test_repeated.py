@@ -30,8 +30,10 @@ def play(tmp_path: Path) -> Callable[[Story], None]:
     async def whole(story: Story) -> None:
         world = MoneyWorld(tmp_path)
         await world.begin()
-        await story(world)
-        await world.end()
+        try:
+            await story(world)
+        finally:
+            await world.end()
 
     return lambda story: asyncio.run(whole(story))
 
