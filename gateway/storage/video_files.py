@@ -154,8 +154,10 @@ class SharedReading:
 
     def __exit__(self, *_: object) -> None:
         self._users -= 1
-        if not self._users:
-            # Whoever was cancelled may leave before it is open.
+        if self.opening.done():
+            self._close(self.opening)
+        elif not self._users:
+            # Whoever was cancelled leaves before it is open.
             self.opening.add_done_callback(self._close)
 
     def _close(self, opening: asyncio.Future[os.stat_result | None]) -> None:
