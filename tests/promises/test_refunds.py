@@ -43,7 +43,7 @@ def alone(tmp_path: Path) -> Iterator[tuple[GatewayProcess, SimulatorProcess]]:
         yield gateway, simulator
 
 
-@pytest.mark.parametrize("cases", [24, pytest.param(500, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("cases", [16, pytest.param(500, marks=pytest.mark.torture)])
 @pytest.mark.timeout(1200)
 async def test_a_refund_follows_venices_word_alone(
     alone: tuple[GatewayProcess, SimulatorProcess], cases: int, chance: random.Random
