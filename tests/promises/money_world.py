@@ -240,7 +240,7 @@ class MoneyWorld:
 
     def ledger_time(self) -> int:
         """The moment that decides for an order of now: the clock's, or the last entry's."""
-        return max(self.clock.wall, *(at for *_, at in self.entries()))
+        return max([self.clock.wall, *(at for *_, at in self.entries())])
 
     async def used(self, limit: Limit, at: int) -> int:
         """What a limit's window holds at a moment, by the entries and by a calendar of its own."""
