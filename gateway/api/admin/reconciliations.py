@@ -128,15 +128,15 @@ def head_shape(run: Reconciliation) -> RunHead:
 def run_shape(run: Reconciliation) -> RunAnswer:
     """A run with its findings by kind."""
     total = sum(run.counts.get(kind, 0) for kind in SHOWN)
-    return {
+    return RunAnswer(
         **head_shape(run),
-        "different": _of(run, "different"),
-        "ours_only": _of(run, "ours_only"),
-        "theirs_only": _of(run, "theirs_only"),
-        "resolved": _of(run, "resolved"),
-        "waiting": _of(run, "waiting"),
-        "left_off": max(0, total - len(run.findings)),
-    }
+        different=_of(run, "different"),
+        ours_only=_of(run, "ours_only"),
+        theirs_only=_of(run, "theirs_only"),
+        resolved=_of(run, "resolved"),
+        waiting=_of(run, "waiting"),
+        left_off=max(0, total - len(run.findings)),
+    )
 
 
 def _of(run: Reconciliation, kind: str) -> list[FindingAnswer]:
