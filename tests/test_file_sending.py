@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gateway.file_sending import FileSender, Residency
+from gateway.gathering import Gathering
 
 LONG = 24_000_000
 """More than all buffers between a server and a client that stops reading."""
@@ -46,7 +47,8 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
-        self.sender = FileSender(transport, asyncio.get_running_loop(), lambda: None)
+        self.gathering = Gathering(transport, asyncio.get_running_loop())
+        self.sender = FileSender(transport, asyncio.get_running_loop(), self.gathering.flush)
         transport.write(HEAD)
         self.made.put_nowait(self)
 
@@ -145,6 +147,17 @@ async def test_what_was_written_comes_first_and_then_the_file(room: Room, first:
     assert content == HEAD + room.content[first:]
     assert connection.cycle.expected_content_length == first
     assert descriptors() == before
+    client.close()
+    connection.transport.close()
+
+
+async def test_a_head_that_was_held_back_goes_before_the_file(room: Room) -> None:
+    client, connection = await room.connect()
+    await received(client, len(HEAD))
+    room.sending(connection)
+    # Before the first turn of the task above: without a flush the file would be first.
+    connection.gathering.write(HEAD)
+    assert await received(client, len(HEAD) + 100) == HEAD + room.content[:100]
     client.close()
     connection.transport.close()
 
