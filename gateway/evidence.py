@@ -87,7 +87,9 @@ class Evidence:
         at = self._clock.now()
         job_id, reason = match.job.id, _told(match, verdict)
         if verdict.event is None:
-            return await self._ledger.correct(job_id, match.billed, at, reason=reason, actor=ACTOR)
+            return await self._ledger.correct(
+                job_id, match.billed, at, reason=reason, actor=ACTOR, seen=match.job.state
+            )
         facts = {}
         if verdict.event is Event.IDENTIFY:
             answer = {"model": match.job.model, "queue_id": match.request_id}
@@ -100,6 +102,7 @@ class Evidence:
             reason=reason,
             actor=ACTOR,
             settle_as=match.billed or None,
+            seen=match.job.state,
         )
 
     async def _tell(self, acted: Acted, before: Job, job: Job) -> None:

@@ -140,12 +140,13 @@ class Ledger(Protocol):
         reason: str | None = None,
         actor: str | None = None,
         settle_as: Money | None = None,
+        seen: State | None = None,
     ) -> Job:
         """Move a job by one event, and its money with it, in one transaction.
 
         `facts` are job fields learned with the event; `settle_as` is what it really cost where
-        that differs from the quote. Raises `IllegalEvent` and writes nothing where the event is
-        not in the table.
+        that differs from the quote; `seen` is the state it was judged by. Raises `IllegalEvent`
+        and writes nothing where the event is not in the table, or the job is not as it was seen.
         """
 
     async def adopt(self, adoption: Adoption, at: int, actor: str) -> Job:
@@ -154,10 +155,12 @@ class Ledger(Protocol):
         No limit is asked, for nothing is bought by it. `AlreadyThere` for a known queue_id.
         """
 
-    async def correct(self, job_id: str, cost: Money, at: int, *, reason: str, actor: str) -> Job:
+    async def correct(
+        self, job_id: str, cost: Money, at: int, *, reason: str, actor: str, seen: State
+    ) -> Job:
         """Make the settlement of an ended job what it really did cost, by a new entry that names
         the last one; nothing is written where it is that already. `IllegalEvent` where the job's
-        money is not settled."""
+        money is not settled, or the job is not as it was seen."""
 
     async def note(self, job_id: str, facts: Mapping[str, Any]) -> Job:
         """Record facts about a job that move neither its state nor its money."""

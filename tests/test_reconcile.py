@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,9 +19,9 @@ from gateway.core.retry import Outcome
 from gateway.core.verdict import Act, Verdict
 from gateway.evidence import Evidence
 from gateway.moments import rfc3339
-from gateway.ports import Reply
+from gateway.ports import Ledger, Reply
 from gateway.reconcile import LOOK_BACK_MS
-from gateway.records import RESTORED, SPENDING_WAITS
+from gateway.records import RESTORED, SPENDING_WAITS, Job
 from tests.bill_house import LOST, MODEL, PRICE, TAKEN, BillHouse, bill_house
 
 HOUR = 3_600.0
@@ -85,6 +86,35 @@ async def test_what_the_bill_proves_of_a_job_that_has_moved_since_is_left_to_the
     (acted,) = await evidence.act([(Match(read, Finding.UNBILLED), silence)])
     assert not acted.is_done
     assert (await house.now(doubt)).state is State.SETTLED_IN_DOUBT
+
+
+class DecidedMeanwhile:
+    """The ledger, where an administrator settles a doubt as soon as anybody has read it."""
+
+    def __init__(self, ledger: Ledger, at: int) -> None:
+        self._ledger = ledger
+        self._at = at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._ledger, name)
+
+    async def job(self, job_id: str) -> Job | None:
+        read = await self._ledger.job(job_id)
+        await self._ledger.advance(job_id, Event.DECIDE_BILLED, self._at, actor="anna")
+        return read
+
+
+async def test_a_decision_made_while_the_bill_is_acted_on_stands(house: BillHouse) -> None:
+    doubt = await house.job(*LOST)
+    read = BilledJob(
+        doubt.id, None, MODEL, State.IN_DOUBT, doubt.sent_at or 0, doubt.quote, paid=ZERO
+    )
+    racing: Any = DecidedMeanwhile(house.ledger, house.clock.now())
+    evidence = Evidence(racing, house.clock, house.book, house.metrics)
+    silence = Verdict(Act.MOVE, "Venice's bill does not show it", Event.DECIDE_UNBILLED)
+    (acted,) = await evidence.act([(Match(read, Finding.UNBILLED), silence)])
+    assert not acted.is_done
+    assert [entry.actor for entry in await house.ledger.entries_of(doubt.id)][-1] == "anna"
 
 
 async def test_a_second_run_changes_nothing_more(house: BillHouse) -> None:

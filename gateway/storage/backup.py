@@ -159,6 +159,7 @@ def _doubt_what_was_reserved(connection: sqlite3.Connection, now: int) -> None:
             reason="it may have been sent after the backup was made",
             actor=None,
             settle_as=None,
+            seen=State.RESERVED,
         )
 
 

@@ -236,6 +236,7 @@ class SqliteLedger:
         reason: str | None = None,
         actor: str | None = None,
         settle_as: Money | None = None,
+        seen: State | None = None,
     ) -> Job:
         """See `ports.Ledger.advance`."""
         return await self.access.run(
@@ -248,6 +249,7 @@ class SqliteLedger:
                 reason=reason,
                 actor=actor,
                 settle_as=settle_as,
+                seen=seen,
             )
         )
 
@@ -257,11 +259,13 @@ class SqliteLedger:
             lambda connection: self._money.adopt(connection, adoption, at, actor)
         )
 
-    async def correct(self, job_id: str, cost: Money, at: int, *, reason: str, actor: str) -> Job:
+    async def correct(
+        self, job_id: str, cost: Money, at: int, *, reason: str, actor: str, seen: State
+    ) -> Job:
         """See `ports.Ledger.correct`."""
         return await self.access.run(
             lambda connection: self._money.correct(
-                connection, job_id, cost, at, reason=reason, actor=actor
+                connection, job_id, cost, at, reason=reason, actor=actor, seen=seen
             )
         )
 

@@ -19,7 +19,7 @@ from gateway.core.budget import (
     least_left,
     overruns,
 )
-from gateway.core.job import Entry, Event, Holding, next_state
+from gateway.core.job import Entry, Event, Holding, IllegalEvent, State, next_state
 from gateway.core.money import Money
 from gateway.core.movement import Movement, correction, movement
 from gateway.ports import AlreadyThere, Unknown
@@ -193,10 +193,11 @@ class Transactions:
         reason: str | None,
         actor: str | None,
         settle_as: Money | None,
+        seen: State | None = None,
     ) -> Job:
         """Move a job by one event and its money with it; `IllegalEvent` changes nothing."""
         self.write(connection)
-        job = find_job(connection, job_id)
+        job = _as_seen(find_job(connection, job_id), seen)
         state = next_state(job.state, event)
         change = movement(job.holding, state, amounts_of(job), settle_as)
         at = self.ledger_time(at)
@@ -218,10 +219,11 @@ class Transactions:
         *,
         reason: str,
         actor: str,
+        seen: State,
     ) -> Job:
         """Make a settled job's settlement its real cost; its state and its reason stay."""
         self.write(connection)
-        job = find_job(connection, job_id)
+        job = _as_seen(find_job(connection, job_id), seen)
         change = correction(job.holding, amounts_of(job), cost)
         if change is None:
             return job
@@ -258,6 +260,13 @@ class Transactions:
         )
         scopes = scopes_of(job.key_id, job.user, job.team)
         self.balances.move(cursor, scopes, job.created_at, job.model, change, at=at)
+
+
+def _as_seen(job: Job, seen: State | None) -> Job:
+    """The job, where it is as whoever judged it saw it; `IllegalEvent` where it has moved since."""
+    if seen is not None and job.state is not seen:
+        raise IllegalEvent(f"the job was {seen} when it was judged, and is {job.state}")
+    return job
 
 
 def note(connection: sqlite3.Connection, job_id: str, facts: Mapping[str, Any]) -> Job:

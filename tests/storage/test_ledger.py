@@ -37,6 +37,7 @@ CALENDAR = Calendar(ZoneInfo("Europe/Rome"))
 ANNA = Caller(User("anna", team="film"), Key("annakey", "anna", digest="1" * 64))
 BERTA = Caller(User("berta"), Key("bertakey", "berta", digest="2" * 64))
 PRICE = Money(85_000)
+ASKED: Any = {"reason": "x", "actor": "reconcile"}
 
 
 @pytest.fixture
@@ -510,15 +511,16 @@ async def test_a_correction_is_an_entry_that_names_the_last_and_moves_every_wind
     before = await ledger.entries_of(job.id)
     # An overrun: more than was ever reserved.
     cost = Money(PRICE.micros + 11_000)
-    corrected = await ledger.correct(job.id, cost, NOON, reason="billed so", actor="reconcile")
+    billed: Any = {"reason": "billed so", "actor": "reconcile", "seen": ended.state}
+    corrected = await ledger.correct(job.id, cost, NOON, **billed)
     assert (corrected.settled, corrected.state, corrected.reason) == (cost, ended.state, None)
     *same, new = await ledger.entries_of(job.id)
     assert same == before
     assert (new.kind, new.settled, new.corrects) == ("correct", Money(11_000), before[-1].id)
     assert (new.reason, new.actor) == ("billed so", "reconcile")
-    again = await ledger.correct(job.id, cost, NOON, reason="billed so", actor="reconcile")
+    again = await ledger.correct(job.id, cost, NOON, **billed)
     assert again == corrected
-    free = await ledger.correct(job.id, ZERO, NOON, reason="given back", actor="reconcile")
+    free = await ledger.correct(job.id, ZERO, NOON, **{**billed, "reason": "given back"})
     assert free.settled == ZERO
     assert len(await ledger.entries_of(job.id)) == len(before) + 2
     stands = await ledger.standings(windows, CALENDAR, NOON)
@@ -534,12 +536,31 @@ async def test_only_settled_money_is_corrected(ledger: Ledger) -> None:
     released = await advance(ledger, await reserve(ledger, an_order(3)), Event.GIVE_UP)
     for job in (held, doubted, released):
         with pytest.raises(IllegalEvent):
-            await ledger.correct(job.id, Money(1), NOON, reason="x", actor="reconcile")
+            await ledger.correct(job.id, Money(1), NOON, **ASKED, seen=job.state)
         assert await ledger.job(job.id) == job
     with pytest.raises(IllegalEvent):
-        await ledger.correct(held.id, Money(-1), NOON, reason="x", actor="reconcile")
+        await ledger.correct(held.id, Money(-1), NOON, **ASKED, seen=held.state)
     with pytest.raises(Unknown):
-        await ledger.correct("job9", ZERO, NOON, reason="x", actor="reconcile")
+        await ledger.correct("job9", ZERO, NOON, **ASKED, seen=held.state)
+
+
+async def test_a_job_that_is_not_as_it_was_seen_is_neither_moved_nor_corrected(
+    ledger: Ledger,
+) -> None:
+    """What was decided between the reading and the writing stands, whatever the table allows."""
+    doubted = await advance(
+        ledger, await reserve(ledger, an_order(1)), Event.SEND, Event.LOSE_ANSWER
+    )
+    settled = await ledger.advance(doubted.id, Event.DECIDE_BILLED, NOON, actor="anna")
+    unbilled = Event.DECIDE_UNBILLED
+    with pytest.raises(IllegalEvent, match=r"was in_doubt .* is settled_in_doubt"):
+        await ledger.advance(doubted.id, unbilled, NOON, **ASKED, seen=doubted.state)
+    with pytest.raises(IllegalEvent, match=r"was in_doubt .* is settled_in_doubt"):
+        await ledger.correct(doubted.id, ZERO, NOON, **ASKED, seen=doubted.state)
+    assert await ledger.job(doubted.id) == settled
+    released = await ledger.advance(doubted.id, unbilled, NOON, **ASKED, seen=settled.state)
+    assert released.state is State.RELEASED_IN_DOUBT
+    assert (await ledger.verify()).is_sound
 
 
 @pytest.mark.parametrize(
