@@ -70,12 +70,11 @@ class Evidence:
         if verdict.act not in (Act.MOVE, Act.CORRECT):
             return Acted(match, verdict)
         before = await self._ledger.job(match.job.id)
-        if before is None or before.state is not match.job.state:
-            # It moved since it was read: the next run sees it as it is then.
-            return Acted(match, verdict)
+        assert before is not None, "jobs are never deleted"
         try:
             job = await self._done(match, verdict)
         except (IllegalEvent, AlreadyThere) as error:
+            # It moved since it was read: the next run sees it as it is then.
             _log.warning("evidence.not_used", job=match.job.id, why=str(error))
             return Acted(match, verdict)
         self._book.put(job)

@@ -345,13 +345,6 @@ FAULTS = (
     ),
     Fault(
         "the bill overrules a decision made meanwhile",
-        "gateway/evidence.py",
-        "before is None or before.state is not match.job.state",
-        "before is None",
-        "tests/test_reconcile.py",
-    ),
-    Fault(
-        "a judged job is moved wherever it stands by now",
         "gateway/storage/transactions.py",
         "    if seen is not None and job.state is not seen:",
         "    if False:",
