@@ -195,12 +195,13 @@ class BalanceWatch:
         self._balance, self._asked_at = found, asked_at
         self._known_at = self._clock.monotonic()
         self._metrics.org_balance.set(dollars(found.dollars))
+        self._metrics.org_balance_limits.set(int(found.is_limiting))
         self._prices = {
             job_id: each for job_id, each in self._prices.items() if self._is_spoken_for(each[0])
         }
         self._spoken_for = sum((price for _, price in self._prices.values()), self._claimed)
         left = found.dollars - self._spoken_for
-        if not found.is_limiting or left.micros >= DAYS_LEFT_LOW * self._pace.micros:
+        if not found.is_limiting or left.micros >= max(1, DAYS_LEFT_LOW * self._pace.micros):
             self.low = None
         else:
             self.low = f"{left} USD are left at Venice, and {self._pace} USD were spent in a day"

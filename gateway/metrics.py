@@ -182,6 +182,10 @@ class Metrics:
             "org_balance_usd", "The organization's balance at Venice; NaN while it is not known."
         )
         self.org_balance.set(float("nan"))
+        self.org_balance_limits = gauge(
+            "org_balance_limits",
+            "1 where orders are paid from this balance alone, 0 where DIEM or credits pay first.",
+        )
         self.video_hits = counter(
             "video_hits_total", "Requests for videos, by whether they were here.", "result"
         )

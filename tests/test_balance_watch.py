@@ -177,6 +177,17 @@ async def test_who_pays_otherwise_or_is_not_known_is_not_locked_out(
         assert home.watch.low is None
 
 
+async def test_a_balance_of_nothing_is_low_though_nothing_was_spent_yet() -> None:
+    home = Account({Endpoint.BALANCE: billing("0", "USD")})
+    await home.look()
+    assert home.watch.low is not None
+    assert home.metrics.org_balance_limits._value.get() == 1
+    other = Account({Endpoint.BALANCE: billing("0", "DIEM", "90.5")})
+    await other.look()
+    assert other.watch.low is None
+    assert other.metrics.org_balance_limits._value.get() == 0
+
+
 async def test_without_a_billing_key_the_balance_is_that_of_the_key() -> None:
     home = Account({Endpoint.RATE_LIMITS: rate_limits("0.06")}, has_key=False)
     await home.look()

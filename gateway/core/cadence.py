@@ -38,7 +38,7 @@ USUAL_SHARE = 0.1
 """Of the usual time: how late a video may be found while there are looks to spare."""
 SPARE_SHARE = 0.85
 """Of the retrieve limit: what the looks may need that keep to it."""
-USED_SHARE = 0.92
+USED_SHARE = 0.97
 """Of the retrieve limit: what prices aim at. What is over waits, and the best look goes first."""
 PRICE_MIN = 0.25
 """Seconds of waiting that a look must save to be worth it when nobody else needs it: a video of

@@ -134,6 +134,7 @@ async def _in_turns(
 ) -> list[tuple[float, float]]:
     async with Client(gateway) as client:
         answer = await client.queue(order("in a day", model=MODEL))
+        assert answer.status_code == 200, answer.text
         queue_id = answer.json()["queue_id"]
         await _p99(gateway, client, queue_id, 1.0, scraped=False)
         return [
