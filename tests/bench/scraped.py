@@ -20,6 +20,7 @@ import yaml
 
 from gateway.simulator.settings import PACKAGED_CATALOGUE
 from tests.gateway_process import GatewayProcess, with_rules
+from tests.hand_made import count_jobs
 from tests.promises.asking import MODEL, Client, order
 from tests.simulator_process import SimulatorProcess
 
@@ -127,6 +128,7 @@ def _fill(path: Path) -> None:
         database.execute(_JOBS, {**values, "now": int(time.time() * 1000)})
         database.execute(_ENTRIES.format("id, 'reserve', created_at, quote, 0, 0"))
         database.execute(_ENTRIES.format("id, 'settle', created_at, -quote, 0, quote"))
+        count_jobs(database)
 
 
 async def _in_turns(
