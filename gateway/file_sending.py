@@ -19,6 +19,65 @@ SCOPE_KEY = "gateway.send_file"
 PIECE_BYTES = 2 * 2**20
 """Handed over in one call: some tenths of a millisecond in which nobody else is answered."""
 
+IsHere = Callable[[int, int], bool]
+"""Whether so many bytes from an offset on can be read without waiting for a disk."""
+
+
+class _Transfer:
+    """A part of a file on its way to one connection; `move` it whenever there is room.
+
+    `done` has its result at the end, at what is not in memory, and where the client left.
+    """
+
+    __slots__ = ("_cycle", "_end", "_file", "_here_to", "_is_here", "_own", "done", "first")
+
+    def __init__(
+        self, cycle: Any, own: int, file: int, *, first: int, count: int, is_here: IsHere
+    ) -> None:
+        self._cycle = cycle
+        self._own = own
+        self._file = file
+        self._is_here = is_here
+        self.first = first
+        """Where in the file the next byte is."""
+        self._end = first + count
+        self._here_to = first
+        """Up to where it was seen to be in memory."""
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def move(self) -> None:
+        """Hand over what there is room for."""
+        if self.done.done():
+            return
+        try:
+            is_over = self._move()
+        except (OSError, EOFError) as error:
+            self.done.set_exception(error)
+            return
+        if is_over:
+            self.done.set_result(None)
+
+    def _move(self) -> bool:
+        wanted = min(self._end - self.first, PIECE_BYTES)
+        if self.first >= self._here_to:
+            if not self._is_here(self.first, wanted):
+                return True
+            self._here_to = self.first + wanted
+        try:
+            sent = os.sendfile(self._own, self._file, self.first, wanted)
+        except BlockingIOError:
+            return False
+        if not sent:
+            raise EOFError("the file became shorter while it was being sent")
+        self.first += sent
+        self._cycle.expected_content_length -= sent
+        return self.first == self._end or self._cycle.disconnected
+
+    def give_up(self) -> None:
+        """The connection has ended."""
+        if not self.done.done():
+            self.done.set_result(None)
+
 
 class FileSender:
     """Sends parts of open files on one connection, for one answer at a time.
@@ -27,51 +86,78 @@ class FileSender:
     own, for the transport's may be closed, and given to another connection, at any time.
     """
 
-    __slots__ = ("_flush", "_loop", "_room", "_transport")
+    __slots__ = ("_held_back", "_loop", "_moving", "_transport")
 
     def __init__(
         self,
         transport: asyncio.Transport,
         loop: asyncio.AbstractEventLoop,
-        flush: Callable[[], None],
+        held_back: Callable[[], bytes],
     ) -> None:
         self._transport = transport
         self._loop = loop
-        self._flush = flush
-        """Gives the transport what was kept back from it."""
-        self._room: asyncio.Future[None] | None = None
+        self._held_back = held_back
+        """Hands over what was kept back from the transport: mostly the head."""
+        self._moving: _Transfer | None = None
 
-    async def send(self, cycle: Any, descriptor: int, first: int, count: int) -> bool:
-        """Hand bytes of a file to the connection of a uvicorn cycle; False where its client left.
+    async def send(
+        self, cycle: Any, descriptor: int, first: int, count: int, is_here: IsHere
+    ) -> int | None:
+        """Hand bytes of a file to the connection of a uvicorn cycle, and tell how many: fewer where
+        the next are not in memory. None where its client left.
 
         `EOFError` where the file has fewer. The answer's `content-length` must have been sent.
         """
-        self._flush()
-        await self._written()
+        head = self._held_back()
+        if self._transport.get_write_buffer_size():
+            await self._write_behind(head)
+            head = b""
         if self._is_over(cycle):
-            return False
+            return None
         own = os.dup(self._transport.get_extra_info("socket").fileno())
+        transfer = _Transfer(cycle, own, descriptor, first=first, count=count, is_here=is_here)
         try:
-            while count:
-                if self._is_over(cycle):
-                    return False
-                try:
-                    sent = os.sendfile(own, descriptor, first, min(count, PIECE_BYTES))
-                except BlockingIOError:
-                    await self._wait_for_room(own)
-                    continue
-                if not sent:
-                    raise EOFError("the file became shorter while it was being sent")
-                first, count = first + sent, count - sent
-                cycle.expected_content_length -= sent
-                # Others have their turn, and this connection's end is heard of.
-                await asyncio.sleep(0)
+            if head:
+                await self._write_before(own, head)
+            await self._past(transfer, own)
         except ConnectionError:
             self._transport.abort()
-            return not self._is_over(cycle)
         finally:
             os.close(own)
-        return True
+        sent = transfer.first - first
+        return None if sent < count and self._is_over(cycle) else sent
+
+    async def _past(self, transfer: _Transfer, own: int) -> None:
+        """Move a transfer to its end; what fits at once needs nobody to wait for room."""
+        self._moving = transfer
+        try:
+            transfer.move()
+            if transfer.done.done():
+                return transfer.done.result()
+            self._loop.add_writer(own, transfer.move)
+            try:
+                await transfer.done
+            finally:
+                self._loop.remove_writer(own)
+        finally:
+            self._moving = None
+
+    async def _write_before(self, own: int, head: bytes) -> None:
+        """Write what goes before the file, past the transport, which would take a turn for it."""
+        try:
+            sent = os.write(own, head)
+        except BlockingIOError:
+            sent = 0
+        if sent < len(head):
+            await self._write_behind(head[sent:])
+
+    async def _write_behind(self, head: bytes) -> None:
+        """Write it behind what lies in the transport, and return when that has sent everything."""
+        self._transport.write(head)
+        pause = 0.0
+        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
+            await asyncio.sleep(pause)
+            pause = min(0.05, pause + 0.001)
 
     def _is_over(self, cycle: Any) -> bool:
         """Whether the client has left, told to the cycle before the loop tells it: a door stops for
@@ -81,31 +167,15 @@ class FileSender:
             cycle.message_event.set()
         return bool(cycle.disconnected)
 
-    async def _written(self) -> None:
-        """Return when nothing lies in the transport: mostly the head, for one turn of the loop."""
-        pause = 0.0
-        while self._transport.get_write_buffer_size() and not self._transport.is_closing():
-            await asyncio.sleep(pause)
-            pause = min(0.05, pause + 0.001)
-
-    async def _wait_for_room(self, own: int) -> None:
-        room = self._room = self._loop.create_future()
-        self._loop.add_writer(own, self.wake)
-        try:
-            await room
-        finally:
-            self._loop.remove_writer(own)
-            self._room = None
-
     def wake(self) -> None:
-        """There is room, or the connection has ended: look again."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
+        """The connection has ended: whoever sends on it stops."""
+        if self._moving is not None:
+            self._moving.give_up()
 
     def untaken(self) -> int:
         """Bytes that lie ready and that the client has not confirmed; 0 where nothing waits."""
         lying = self._transport.get_write_buffer_size()
-        if not lying and self._room is None:
+        if not lying and self._moving is None:
             return 0
         socket = self._transport.get_extra_info("socket")
         try:

@@ -34,9 +34,14 @@ class Gathering:
 
     def flush(self) -> None:
         """Send what is held, before anything that does not pass here; a lost client gets none."""
-        held, self._held = self._held, b""
+        held = self.take()
         if held and not self._transport.is_closing():
             self._transport.write(held)
+
+    def take(self) -> bytes:
+        """What is held, for somebody else to send."""
+        held, self._held = self._held, b""
+        return held
 
     def close(self) -> None:
         """Close once all of it was sent."""

@@ -83,7 +83,7 @@ class CarefulProtocol(HttpToolsProtocol):
         self._deadline = self.loop.time() + HEADERS_SECONDS_MAX
         self._taking = Taking()
         self._gathering = Gathering(transport, self.loop)
-        self._files = FileSender(transport, self.loop, self._gathering.flush)
+        self._files = FileSender(transport, self.loop, self._gathering.take)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the request being answered too, where others wait behind it."""

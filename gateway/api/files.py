@@ -12,14 +12,14 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from anyio import CancelScope
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.ranges import Selection, Span, Verdict, select
-from gateway.file_sending import PIECE_BYTES, SCOPE_KEY, Residency
+from gateway.file_sending import SCOPE_KEY, IsHere, Residency
 from gateway.ports import OpenVideo, StoreFailure
 
 CHUNK_BYTES = 512 * 2**10
@@ -31,7 +31,7 @@ that leaves as soon as it has everything was served."""
 FILE_NAME_CHARACTERS_MAX = 100
 
 OnEnd = Callable[[bool], Awaitable[None]]
-SendFile = Callable[[int, int, int], Awaitable[bool]]
+SendFile = Callable[[int, int, int, IsHere], Awaitable[int | None]]
 Headers = list[tuple[str, str]]
 Segment = bytes | Span
 """A piece of an answer: as it is, or from the file."""
@@ -97,81 +97,100 @@ class VideoResponse:
             return False
         reaches_end = any(span.last == size - 1 for span in selection.spans)
         residency = Residency(self._video.descriptor, size)
+        hand_over = _Handover(
+            self._video.descriptor, residency, receive, send, scope.get(SCOPE_KEY)
+        )
         try:
-            hand_over = _Handover(self._video.descriptor, residency, send, scope.get(SCOPE_KEY))
-            return await self._send_all(segments, receive, send, hand_over) and reaches_end
+            return await hand_over.all(segments) and reaches_end
         finally:
+            hand_over.close()
             residency.close()
-
-    async def _send_all(
-        self, segments: Sequence[Segment], receive: Receive, send: Send, hand_over: _Handover
-    ) -> bool:
-        """Whether everything was handed over before the client was seen to leave."""
-        leaving = asyncio.ensure_future(_disconnected(receive))
-        left = sum(map(len, segments))
-        try:
-            for piece in hand_over.pieces(segments):
-                left -= len(piece)
-                # What is sent to a lost connection is taken at once, until its loss is heard of.
-                for _ in range(1 if left else TURNS_TO_HEAR):
-                    await asyncio.sleep(0)
-                if leaving.done() or not await hand_over.one(piece):
-                    return False
-            if leaving.done():
-                return False
-            # Not earlier: when an answer is complete, a server reports every client as gone.
-            await send({"type": "http.response.body"})
-            return True
-        finally:
-            leaving.cancel()
 
 
 class _Handover:
     """Gives pieces to the connection: past this process what is in memory, where the server can,
-    else through it, a chunk at a time.
+    else through it, a chunk at a time. `close` it.
     """
 
     def __init__(
-        self, descriptor: int, residency: Residency, send: Send, send_file: SendFile | None
+        self,
+        descriptor: int,
+        residency: Residency,
+        receive: Receive,
+        send: Send,
+        send_file: SendFile | None,
     ) -> None:
         self._descriptor = descriptor
         self._residency = residency
+        self._receive = receive
         self._send = send
         self._send_file = send_file
+        self._leaving: asyncio.Future[None] | None = None
+        """Done when the client has left; nobody watches for it while files go past the process,
+        for what sends them hears of it at once."""
 
-    def pieces(self, segments: Iterable[Segment]) -> Iterator[Segment]:
-        """The same in pieces, larger than a chunk only where they are in memory at this moment."""
+    async def all(self, segments: Sequence[Segment]) -> bool:
+        """Whether everything was handed over before the client was seen to leave."""
+        left = sum(map(len, segments))
         for segment in segments:
+            left -= len(segment)
             if isinstance(segment, bytes):
-                yield segment
-                continue
-            first = segment.first
-            while first <= segment.last:
-                count = min(PIECE_BYTES, segment.last + 1 - first)
-                if self._send_file is None or not self._residency.has(first, count):
-                    count = min(CHUNK_BYTES, count)
-                yield Span(first, first + count - 1)
-                first += count
-
-    async def one(self, piece: Segment) -> bool:
-        """Hand one piece over; False where the client turned out to have left."""
-        if self._send_file is not None and isinstance(piece, Span):
-            is_large = len(piece) > CHUNK_BYTES
-            if is_large or self._residency.has(piece.first, len(piece)):
-                return await self._past(self._send_file, piece)
-        body = piece if isinstance(piece, bytes) else await self._read(piece)
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-        # A server holds this until there is room again: only then is more read.
-        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+                goes_on = await self._through(segment, is_last=not left)
+            else:
+                goes_on = await self._span(segment, is_last=not left)
+            if not goes_on:
+                return False
+        if self._leaving is not None and self._leaving.done():
+            return False
+        # Not earlier: when an answer is complete, a server reports every client as gone.
+        await self._send({"type": "http.response.body"})
         return True
 
-    async def _past(self, send_file: SendFile, span: Span) -> bool:
+    def close(self) -> None:
+        """Watch no longer."""
+        if self._leaving is not None:
+            self._leaving.cancel()
+
+    async def _span(self, span: Span, *, is_last: bool) -> bool:
+        """Hand a part of the video over; False where the client turned out to have left."""
+        first, end = span.first, span.last + 1
+        while first < end:
+            sent = await self._past(first, end - first)
+            if sent is None:
+                return False
+            first += sent
+            if first < end:
+                chunk = Span(first, min(first + CHUNK_BYTES, end) - 1)
+                first += len(chunk)
+                body = await self._read(chunk)
+                if not await self._through(body, is_last=is_last and first == end):
+                    return False
+        return True
+
+    async def _past(self, first: int, count: int) -> int | None:
+        """Hand over what is in memory already, past this process, where the server can."""
+        if self._send_file is None:
+            return 0
         try:
-            return await send_file(self._descriptor, span.first, len(span))
+            return await self._send_file(self._descriptor, first, count, self._residency.has)
         except EOFError as error:
             raise StoreFailure("a stored video became shorter while it was being sent") from error
         except OSError as error:
             raise StoreFailure(f"a stored video cannot be read: {error}") from error
+
+    async def _through(self, body: bytes | bytearray, *, is_last: bool) -> bool:
+        """Hand bytes to the server; False where the client turned out to have left."""
+        if self._leaving is None:
+            self._leaving = asyncio.ensure_future(_disconnected(self._receive))
+        # What is sent to a lost connection is taken at once, until its loss is heard of.
+        for _ in range(TURNS_TO_HEAR if is_last else 1):
+            await asyncio.sleep(0)
+        if self._leaving.done():
+            return False
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+        # A server holds this until there is room again: only then is more read.
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+        return True
 
     async def _read(self, span: Span) -> bytes | bytearray:
         """These bytes of the video; `StoreFailure` where the file no longer has them."""
