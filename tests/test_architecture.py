@@ -55,8 +55,15 @@ PURE = frozenset(
 IMPURE_CALLS = frozenset({"open", "print", "input", "eval", "exec", "__import__", "breakpoint"})
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
-NETWORK = frozenset({"httpx", "aiohttp", "requests", "http.client", "urllib3", "socketserver"})
-WAYS_OUT = {"gateway.upstream.client", "gateway.upstream.webhooks"}
+NETWORK = frozenset(
+    {"httpx", "httpcore", "aiohttp", "requests", "http.client", "urllib3", "socketserver"}
+)
+WAYS_OUT = {
+    "gateway.upstream.client",
+    "gateway.upstream.webhooks",
+    # what carries the first: it connects where that says
+    "gateway.upstream.wide_reads",
+}
 
 MONEY_CORE = (
     "money",

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from gateway.core.mp4 import BrokenVideo, check_whole
 from gateway.ports import StoreFailure
+from gateway.storage.system_calls import begin_writing, open_known
 
-WRITE_BYTES_MIN = 256 * 2**10
-"""Handing work to a thread costs some 50 µs, as much as writing this much."""
+WRITE_BYTES_MIN = 2**20
+"""Handing work to a thread costs some 50 µs, and writing this much ten times that."""
 SUFFIX = ".mp4"
 NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 UNREADABLE = frozenset({errno.EIO, errno.EISDIR})
@@ -53,6 +54,7 @@ class Filling:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._taken = 0
+        self._written = 0
         self._digest = hashlib.sha256()
 
     def begin(self) -> None:
@@ -82,6 +84,9 @@ class Filling:
         left = memoryview(block)
         while left:
             left = left[os.write(self._descriptor, left) :]
+        # While the rest is on its way, so that the last wait is for little.
+        begin_writing(self._descriptor, self._written, len(block))
+        self._written += len(block)
 
     def finish(self, final: Path, root: Path) -> Seal:
         """Check the whole, make it durable, then visible, then its name durable.
@@ -124,6 +129,14 @@ class Reading:
                 return None
             raise
         return os.fstat(self.descriptor)
+
+    def open_known(self, path: Path) -> os.stat_result | None:
+        """The same without waiting for a disk; None where there may yet be a file."""
+        descriptor = open_known(path)
+        if descriptor is None:
+            return None
+        self.descriptor = descriptor
+        return os.fstat(descriptor)
 
     def copy(self) -> Reading:
         """The same open file under a descriptor of its own; it is read at offsets, so that the one

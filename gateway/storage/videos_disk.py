@@ -123,13 +123,20 @@ class DiskVideoStore:
         if seal is None or (seal.sha256, seal.size) != (expected.sha256, expected.bytes):
             return None
         path = self._path(name)
-        reading, status = await self._read_together(name, path)
+        reading, status = await self._read(name, path)
         if status is None or seal_of(status, seal.sha256) != seal:
             reading.close()
             return None
         if name in self._seals:
             self._seals.move_to_end(name)
         return OpenVideo(reading.descriptor, seal.size, seal.sha256, path, reading.close)
+
+    async def _read(self, name: str, path: Path) -> tuple[Reading, os.stat_result | None]:
+        """The file opened and looked at: at once where that needs no disk, else in a thread."""
+        reading = Reading()
+        if (status := reading.open_known(path)) is not None:
+            return reading, status
+        return await self._read_together(name, path)
 
     async def _read_together(self, name: str, path: Path) -> tuple[Reading, os.stat_result | None]:
         """The file opened and looked at: once for all who ask while that is being done, with a

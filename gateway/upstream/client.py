@@ -36,6 +36,7 @@ from gateway.upstream.bodies import JsonBody, UnreadableBody, video_chunks
 from gateway.upstream.downloads import Destination
 from gateway.upstream.egress import egress_proxy
 from gateway.upstream.limits import ClientLimits
+from gateway.upstream.wide_reads import wide_transport
 
 FOREIGN = (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError)
 """What httpx and the sockets under it raise; `TimeoutError` and TLS errors are among them."""
@@ -268,15 +269,18 @@ class VeniceClient:
         client = self._clients.get((proxy, lane))
         if client is None:
             client = self._clients[proxy, lane] = httpx.AsyncClient(
-                verify=self._tls,
-                trust_env=False,  # the environment's proxies are `egress_proxy`'s decision
-                proxy=proxy,
+                transport=wide_transport(
+                    verify=self._tls,
+                    trust_env=False,  # the environment's proxies are `egress_proxy`'s decision
+                    proxy=proxy,
+                    limits=httpx.Limits(
+                        max_connections=CONNECTIONS_MAX,
+                        max_keepalive_connections=None if lane.keeps_connections else 0,
+                    ),
+                ),
+                trust_env=False,
                 cookies=_NoCookies(),
                 follow_redirects=False,
-                limits=httpx.Limits(
-                    max_connections=CONNECTIONS_MAX,
-                    max_keepalive_connections=None if lane.keeps_connections else 0,
-                ),
                 headers={"Accept-Encoding": "identity", "User-Agent": "venice-gateway"},
             )
         return client

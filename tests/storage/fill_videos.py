@@ -15,7 +15,8 @@ from gateway.ports import StoreFailure
 from gateway.storage.videos_disk import DiskVideoStore
 from tests.storage.sample_videos import in_chunks, sample_video
 
-VIDEO_BYTES = 600_000
+VIDEO_BYTES = 2_500_000
+"""Written in three pieces."""
 BEAT_SECONDS = 0.001
 
 

@@ -18,6 +18,9 @@ import pytest
 
 from gateway.core.mp4 import BrokenVideo
 from gateway.ports import BodyCut, OpenVideo, StoredVideo, StoreFailure
+from gateway.storage import video_files
+from gateway.storage.system_calls import open_known
+from gateway.storage.video_files import Reading
 from gateway.storage.videos_disk import DiskVideoStore, name_of
 from tests.storage.sample_videos import box, in_chunks, sample_video
 
@@ -508,8 +511,10 @@ async def test_free_bytes_are_those_of_the_folders_disk(store: DiskVideoStore, r
 
 
 async def test_all_who_ask_at_one_moment_share_one_look_at_the_file_and_close_their_own(
-    store: DiskVideoStore,
+    store: DiskVideoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Where its path has to be looked up on the disk, which a thread does."""
+    monkeypatch.setattr(video_files, "open_known", lambda path: None)
     stored, before = await fill(store), open_descriptors()
     leaving = asyncio.create_task(store.open("job", stored))
     asking = [asyncio.create_task(store.open("job", stored)) for _ in range(50)]
@@ -524,3 +529,28 @@ async def test_all_who_ask_at_one_moment_share_one_look_at_the_file_and_close_th
     await asyncio.gather(leaving, return_exceptions=True)
     await asyncio.sleep(0)
     assert open_descriptors() == before
+
+
+async def test_a_file_that_the_kernel_knows_is_opened_without_a_thread(
+    store: DiskVideoStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored, before = await fill(store), open_descriptors()
+    own = open_known(Path(__file__))
+    if own is None:
+        pytest.skip("this kernel has no RESOLVE_CACHED: opening without a thread was NOT tried")
+    os.close(own)
+    monkeypatch.setattr(Reading, "open", lambda self, path: pytest.fail("a thread was used"))
+    video = await store.open("job", stored)
+    assert video is not None
+    assert content_of(video) == VIDEO
+    assert open_descriptors() == before
+
+
+def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    assert open_known(tmp_path / "missing") is None
+    assert open_known(tmp_path / "link") is None
+    found = open_known(tmp_path / "pipe")
+    if found is not None:
+        os.close(found)
