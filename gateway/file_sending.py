@@ -29,7 +29,7 @@ class _Transfer:
     `done` has its result at the end, at what is not in memory, and where the client left.
     """
 
-    __slots__ = ("_cycle", "_end", "_file", "_here_to", "_is_here", "_own", "done", "first")
+    __slots__ = ("_cycle", "_end", "_file", "_is_here", "_own", "done", "first")
 
     def __init__(
         self, cycle: Any, own: int, file: int, *, first: int, count: int, is_here: IsHere
@@ -41,8 +41,6 @@ class _Transfer:
         self.first = first
         """Where in the file the next byte is."""
         self._end = first + count
-        self._here_to = first
-        """Up to where it was seen to be in memory."""
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def move(self) -> None:
@@ -59,10 +57,8 @@ class _Transfer:
 
     def _move(self) -> bool:
         wanted = min(self._end - self.first, PIECE_BYTES)
-        if self.first >= self._here_to:
-            if not self._is_here(self.first, wanted):
-                return True
-            self._here_to = self.first + wanted
+        if not self._is_here(self.first, wanted):
+            return True
         try:
             sent = os.sendfile(self._own, self._file, self.first, wanted)
         except BlockingIOError:
