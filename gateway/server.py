@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -108,6 +109,9 @@ async def serve(
         _obey_signals(server, gateway)
         await stack.enter_async_context(_metrics_apart(gateway))
         await ready(gateway, own)
+        # What was read at the start stays: the search for garbage, in which nobody is answered, is
+        # short where it leaves that out.
+        gc.freeze()
         _log.info("service.ready", url=own, upstream=stamp)
         await server.serve(sockets=[listener])
         await gateway.finish_orders(DRAIN_SECONDS)

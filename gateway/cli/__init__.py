@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -14,6 +15,10 @@ def main() -> None:
 
     if tuple(sys.argv[1:]) == liveness.COMMAND:
         sys.exit(liveness.main(os.environ))
+    # What is imported stays: to look for garbage among it takes a fifth of the time to start.
+    gc.disable()
     from gateway.cli.program import main as run
 
+    gc.freeze()
+    gc.enable()
     run()

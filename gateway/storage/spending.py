@@ -23,6 +23,14 @@ _GROUPS = {
     "day": "strftime('%Y-%m-%d', created_at / 1000, 'unixepoch')",
 }
 
+_TOTALS = (
+    "SELECT state, NULL, NULL, sum(reserved), sum(in_doubt), sum(settled), sum(jobs), "
+    "sum(video_bytes) FROM tallies WHERE jobs > 0 GROUP BY state "
+    "UNION ALL SELECT NULL, team, model, 0, 0, sum(settled), 0, 0 "
+    "FROM tallies WHERE jobs > 0 GROUP BY team, model"
+)
+"""One statement, so that both halves are of one moment."""
+
 
 async def spend(
     reader: aiosqlite.Connection,
@@ -55,26 +63,25 @@ async def spend(
 
 async def totals(reader: aiosqlite.Connection) -> Totals:
     """What metrics show, in one read: one moment of the ledger."""
-    rows = await reader.execute_fetchall(
-        "SELECT team, model, state, reserved, in_doubt, settled, jobs, "
-        "CASE state WHEN 'stored' THEN video_bytes ELSE 0 END FROM tallies WHERE jobs > 0"
-    )
-    # In micro-dollars to the end: there are as many rows as teams times models times states.
+    rows = await reader.execute_fetchall(_TOTALS)
+    # In micro-dollars: there are as many rows as teams times models, and as states.
     reserved = in_doubt = video_bytes = 0
-    settled: Counter[tuple[str, str]] = Counter()
+    settled: dict[tuple[str, str], Money] = {}
     settled_in: Counter[str] = Counter()
     jobs: Counter[str] = Counter()
-    for team, model, state, held, doubted, spent, count, stored in rows:
+    for state, team, model, held, doubted, spent, count, stored in rows:
+        if state is None:
+            settled[team, model] = Money(spent)
+            continue
         reserved += held
         in_doubt += doubted
-        video_bytes += stored
-        jobs[state] += count
-        settled_in[state] += spent
-        settled[team, model] += spent
+        video_bytes += stored if state == State.STORED else 0
+        jobs[state] = count
+        settled_in[state] = spent
     return Totals(
         Money(reserved),
         Money(in_doubt),
-        {labels: Money(spent) for labels, spent in settled.items()},
+        settled,
         {state: jobs[state] for state in State},
         video_bytes,
         {state: Money(settled_in[state]) for state in State},

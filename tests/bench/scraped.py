@@ -38,7 +38,7 @@ INSERT INTO jobs (id, queue_id, user, key_id, team, model, state, holding, quote
 SELECT 'old' || n, 'queue' || n, 'user' || (n % :users), 'key' || (n % :users),
     'team' || (n % :teams), 'model-' || ((n / :teams) % :models),
     iif(n % 9, 'purged', 'failed_billed'), 'settled', 60000, 0, 60000,
-    :now - n * 1000, :now, 'digest' || n, 0, 'default', 'v', 1
+    :now - n * 1000, :now - n * 1000, 'digest' || n, 0, 'default', 'v', 1
 FROM counted
 """
 _ENTRIES = "INSERT INTO entries (job, kind, at, reserved, in_doubt, settled) SELECT {} FROM jobs"
