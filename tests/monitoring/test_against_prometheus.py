@@ -12,7 +12,8 @@ from grafana.pages import ANNOTATIONS, PAGES
 from tests.monitoring.asked import ALERTS, RECORDED
 from tests.monitoring.stand import Stand, is_possible, stand
 
-PLAY_SECONDS = 100.0
+PLAY_SECONDS = 150.0
+"""A change of the rules is told from a restart by there being none in the two minutes before."""
 COMPARED = re.compile(r" (==|>=|<=|<|>) ")
 
 pytestmark = [
