@@ -82,12 +82,12 @@ class Orders:
         outcomes = [f.outcome for flights in self._flights.values() for f in flights]
         if outcomes:
             await asyncio.wait(outcomes, timeout=seconds)
-        await self._sending.settle_down(UNWRITTEN_SECONDS)
+        await self._sending.outcomes.settle_down(UNWRITTEN_SECONDS)
 
     def job_ids_in_flight(self) -> set[str]:
         """The jobs that an order of this process is still working on."""
         flying = {f.job_id for flights in self._flights.values() for f in flights if f.job_id}
-        return flying | self._sending.unwritten
+        return flying | self._sending.outcomes.unwritten
 
     async def submit(self, request: QueueRequest) -> QueueAnswer:
         """Order a video, once; raises what is to be told, or `ClientGone`."""
@@ -238,7 +238,7 @@ class Orders:
             # It will not be sent any more; its refusal is on its way.
             return await asyncio.shield(flight.outcome)
         try:
-            await self._sending.lose_answer(flight.job_id, "no answer from Venice in time")
+            await self._sending.outcomes.lose_answer(flight.job_id, "no answer from Venice in time")
         except IllegalEvent:
             return await asyncio.shield(flight.outcome)
         error = OutcomeUnknown(flight.job_id)
@@ -256,7 +256,7 @@ class Orders:
         """
         try:
             if whole:
-                await self._sending.note_delivered(answer.job.id)
+                await self._sending.outcomes.note_delivered(answer.job.id)
         finally:
             self._claimed.discard(answer.job.id)
             if answer.flight is not None:

@@ -490,7 +490,7 @@ class Gateway:
 
     async def _recover(self, tracking: Tracking) -> None:
         try:
-            await self._sending.recover()
+            await self._sending.outcomes.recover()
         except SpendingStopped:
             # The ledger will not have it: what is held stays held, and reading goes on.
             _log.exception("start.orders_not_recovered")

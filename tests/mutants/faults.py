@@ -119,7 +119,7 @@ FAULTS = (
     ),
     Fault(
         "an answer that was delivered is still owed",
-        "gateway/sending.py",
+        "gateway/outcomes.py",
         'await self._moves.note(job_id, {"answer_owed": False})',
         "return",
         "tests/test_orders.py",

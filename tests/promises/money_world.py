@@ -175,7 +175,7 @@ class MoneyWorld:
         await dead.close()
         shutil.rmtree(before)
         await self._open()
-        await self.sending.recover()
+        await self.sending.outcomes.recover()
         await self.tracking.recover()
 
     async def end(self) -> None:
