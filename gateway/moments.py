@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 FOLLOWED_SHARE = 60
 """A running gateway follows its machine's wall clock by at most one second in so many: a clock
@@ -66,12 +66,12 @@ def rfc3339(at: int) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def read_moment(text: str) -> int:
-    """RFC 3339, or a plain date meaning its first moment in UTC, as Unix milliseconds.
+def read_moment(text: str, timezone: tzinfo = UTC) -> int:
+    """RFC 3339, or a plain date meaning its first moment in a time zone, as Unix milliseconds.
 
     `ValueError` for anything else.
     """
     moment = datetime.fromisoformat(text.strip())
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
+        moment = moment.replace(tzinfo=timezone)
     return round(moment.timestamp() * 1000)

@@ -18,6 +18,7 @@ from collections.abc import (
 )
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -175,8 +176,17 @@ class Ledger(Protocol):
         """
 
     async def spend(
-        self, by: str, since: int | None, until: int | None, user: str | None = None
-    ) -> list[Spend]: ...
+        self,
+        by: str,
+        since: int | None,
+        until: int | None,
+        user: str | None = None,
+        *,
+        timezone: tzinfo = UTC,
+    ) -> list[Spend]:
+        """Who spent what, the largest first; of one user only, if named. Days are in order, and
+        those of the time zone."""
+
     async def totals(self) -> Totals:
         """The sums that metrics show, all of one moment."""
 

@@ -105,7 +105,7 @@ class Office:
     def moment(self, text: str, field: str) -> int:
         """`30d` from now, a date or a time, in Unix milliseconds; it must be yet to come."""
         now = self.clock.now()
-        at = now + _later(text) if text[-1:] in "smhd" and text[:1].isdigit() else _date(text)
+        at = now + _later(text) if text[-1:] in "smhd" and text[:1].isdigit() else self._date(text)
         if at is None:
             what = f"{text!r} is neither a length of time like 30d nor a date like 2026-12-31."
             raise InvalidRequest([Issue((field,), what)])
@@ -113,19 +113,18 @@ class Office:
             raise InvalidRequest([Issue((field,), f"{text} is in the past.")])
         return at
 
+    def _date(self, text: str) -> int | None:
+        try:
+            return read_moment(text, self.rulebook.organization.calendar.timezone)
+        except ValueError:
+            return None
+
 
 def _later(text: str) -> int:
     try:
         return duration_ms(text)
     except ValueError:
         return 0
-
-
-def _date(text: str) -> int | None:
-    try:
-        return read_moment(text)
-    except ValueError:
-        return None
 
 
 def _known(what: str, names: Iterable[str]) -> str:

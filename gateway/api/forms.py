@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC
 from typing import Annotated, Any, TypeVar
 
 from pydantic import (
@@ -19,6 +20,7 @@ from pydantic import (
 from starlette.requests import Request
 
 from gateway.api.reading import TAGS_MAX, is_bodiless, is_tag, read_object
+from gateway.api.services import services_of
 from gateway.core.errors import InvalidRequest, Issue
 from gateway.core.notation import Duration
 from gateway.moments import read_moment
@@ -42,9 +44,9 @@ def whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdecimal() else value
 
 
-def _moment(value: object) -> int:
+def _moment(value: object, info: ValidationInfo) -> int:
     try:
-        return read_moment(str(value))
+        return read_moment(str(value), info.context or UTC)
     except ValueError as error:
         raise ValueError(f"{value!r} is no date like 2026-12-31 and no time in RFC 3339") from error
 
@@ -86,7 +88,12 @@ PageSize = Annotated[int, Field(ge=1, le=PAGE_MAX), BeforeValidator(whole)]
 Moment = Annotated[
     int,
     BeforeValidator(_moment),
-    WithJsonSchema({"type": "string", "description": "A date, or a time in RFC 3339."}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "description": "A day of the organization's, or a time in RFC 3339.",
+        }
+    ),
 ]
 Until = Annotated[Moment, AfterValidator(_after_since)]
 """The end of a period, itself out of it, in a form with a `since` before it."""
@@ -102,7 +109,7 @@ async def read_form(request: Request, form: type[F]) -> F:
     No body at all is a form with nothing filled in.
     """
     given = {} if is_bodiless(request) else await read_object(request, FORM_BYTES_MAX)
-    return _filled(form, given)
+    return _filled(form, given, request)
 
 
 def may_be_empty(form: type[Form]) -> bool:
@@ -116,12 +123,14 @@ def read_query(request: Request, form: type[F]) -> F:
     given = dict(pairs)
     if len(given) != len(pairs):
         raise InvalidRequest([Issue(("query",), "A parameter is given twice.")])
-    return _filled(form, given)
+    return _filled(form, given, request)
 
 
-def _filled(form: type[F], given: Mapping[str, Any]) -> F:
+def _filled(form: type[F], given: Mapping[str, Any], request: Request) -> F:
+    # Days are those of the organization.
+    timezone = services_of(request).rulebook.organization.calendar.timezone
     try:
-        return form.model_validate(given)
+        return form.model_validate(given, context=timezone)
     except ValidationError as error:
         issues = [
             Issue(tuple(found["loc"]), found["msg"].removeprefix("Value error, "), found["type"])

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -286,10 +287,17 @@ class SqliteLedger:
         return await self.access.run(work)
 
     async def spend(
-        self, by: str, since: int | None, until: int | None, user: str | None = None
+        self,
+        by: str,
+        since: int | None,
+        until: int | None,
+        user: str | None = None,
+        *,
+        timezone: tzinfo = UTC,
     ) -> list[Spend]:
-        """Who spent what, the largest first; of one user only, if named."""
-        return await spending.spend(self.access.scanner, by, since, until, user)
+        """See `ports.Ledger.spend`."""
+        scanner = self.access.scanner
+        return await spending.spend(scanner, by, since, until, user, timezone=timezone)
 
     async def totals(self) -> Totals:
         """The sums that metrics show, all of one moment."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from datetime import UTC, tzinfo
 from typing import Any
 
 import aiosqlite
 
 from gateway.core.job import State
+from gateway.core.local_days import offsets
 from gateway.core.money import Money
 from gateway.records import Spend, Totals
 
@@ -20,7 +22,6 @@ _GROUPS = {
     "key": "key_id",
     "model": "model",
     "tag": "coalesce(tag.value, '')",
-    "day": "strftime('%Y-%m-%d', created_at / 1000, 'unixepoch')",
 }
 
 _TOTALS = (
@@ -38,13 +39,15 @@ async def spend(
     since: int | None,
     until: int | None,
     user: str | None = None,
+    *,
+    timezone: tzinfo = UTC,
 ) -> list[Spend]:
-    """Rows of spending, the largest first; days in order, in UTC.
+    """Rows of spending, the largest first; days in order, those of the time zone.
 
     `since` is in, `until` is out, both in Unix milliseconds of the reservation. Jobs count where
     any of their money is or was held for them and not released. With `user`, only that user's.
     """
-    group = _GROUPS[by]
+    group = await _day(reader, timezone) if by == "day" else _GROUPS[by]
     source = "jobs LEFT JOIN json_each(jobs.tags) AS tag" if by == "tag" else "jobs"
     order = "1" if by == "day" else "2 DESC, 1"
     values: Sequence[Any] = (since or 0, until if until is not None else 2**62, user, user)
@@ -59,6 +62,17 @@ async def spend(
     found = await cursor.fetchall()
     await cursor.close()
     return [Spend(row[0], Money(row[1]), Money(row[2]), Money(row[3]), row[4]) for row in found]
+
+
+async def _day(reader: aiosqlite.Connection, timezone: tzinfo) -> str:
+    """The expression for the day of a job where the organization is."""
+    ((first, last),) = await reader.execute_fetchall(
+        "SELECT coalesce(min(created_at), 0), coalesce(max(created_at), 0) FROM jobs"
+    )
+    ahead = "0"
+    for since, offset in offsets(timezone, first, last):
+        ahead = f"iif(created_at >= {since}, {offset}, {ahead})"
+    return f"strftime('%Y-%m-%d', (created_at + {ahead}) / 1000, 'unixepoch')"
 
 
 async def totals(reader: aiosqlite.Connection) -> Totals:

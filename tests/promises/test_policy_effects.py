@@ -56,6 +56,12 @@ class House:
         queue_id: str = answer.json()["queue_id"]
         return queue_id
 
+    async def usage_since(self, day: str) -> dict[str, Any]:
+        """What the user spent since a day."""
+        async with Client(self.gateway, self.user) as client:
+            found: dict[str, Any] = (await client.get(f"/gateway/v1/usage?since={day}")).json()
+            return found
+
     async def me(self) -> dict[str, Any]:
         """What the user sees of themselves."""
         async with Client(self.gateway, self.user) as client:
@@ -93,12 +99,14 @@ def limited(answer: httpx.Response, rule: str) -> None:
 
 
 async def timezone(house: House) -> None:
-    resets = []
+    resets, begins = [], []
     for zone in ("Asia/Kolkata", "UTC"):
         await house.rules({"each_user": {"day": 5}}, organization={"timezone": zone})
         (budget,) = (await house.me())["budgets"]
         resets.append(budget["resets_at"][11:16])
+        begins.append((await house.usage_since("2026-11-01"))["since"][:16])
     assert resets == ["18:30", "00:00"]
+    assert begins == ["2026-10-31T18:30", "2026-11-01T00:00"]
 
 
 async def week_starts(house: House) -> None:

@@ -9,6 +9,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -526,6 +527,22 @@ async def test_a_correction_is_an_entry_that_names_the_last_and_moves_every_wind
     stands = await ledger.standings(windows, CALENDAR, NOON)
     assert [s.used for s in stands] == [ZERO, ZERO]
     assert (await ledger.verify()).is_sound
+
+
+async def test_spending_by_day_counts_the_days_of_a_place(ledger: Ledger) -> None:
+    """Around the night in which Rome's clocks go forward, 29 March 2026."""
+    moments = ["28T22:59", "28T23:00", "29T21:59", "29T22:00"]
+    for number, moment in enumerate(moments):
+        at = int(datetime.fromisoformat(f"2026-03-{moment}Z").timestamp() * 1000)
+        await reserve(ledger, an_order(number), at)
+    here = await ledger.spend("day", None, None, timezone=ZoneInfo("Europe/Rome"))
+    assert [(row.name, row.jobs) for row in here] == [
+        ("2026-03-28", 1),
+        ("2026-03-29", 2),
+        ("2026-03-30", 1),
+    ]
+    there = await ledger.spend("day", None, None)
+    assert [(row.name, row.jobs) for row in there] == [("2026-03-28", 2), ("2026-03-29", 2)]
 
 
 async def test_only_settled_money_is_corrected(ledger: Ledger) -> None:

@@ -92,7 +92,9 @@ async def entries(request: Request) -> Response:
 async def usage(request: Request) -> Response:
     """Who spent what; of all time where nothing else is asked."""
     asked = read_query(request, SpendingQuestion)
-    rows = await office_of(request).ledger.spend(asked.by, asked.since, asked.until)
+    office = office_of(request)
+    timezone = office.rulebook.organization.calendar.timezone
+    rows = await office.ledger.spend(asked.by, asked.since, asked.until, timezone=timezone)
     shapes = [spend_shape(row, asked.by) for row in rows]
     columns = (asked.by, "settled_usd", "reserved_usd", "in_doubt_usd", "jobs")
     return answer_list(request, asked, "usage", shapes, columns=columns)

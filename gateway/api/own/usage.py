@@ -27,12 +27,13 @@ class RefusalsPage(Form):
 
 
 async def usage(request: Request) -> Response:
-    """The caller's own spending by day (UTC) and by model."""
+    """The caller's own spending by day, as the organization counts days, and by model."""
     services = services_of(request)
     name = caller_of(request).user.name
     period = read_query(request, Period)
     spend = services.ledger.spend
-    days = await spend("day", period.since, period.until, name)
+    timezone = services.rulebook.organization.calendar.timezone
+    days = await spend("day", period.since, period.until, name, timezone=timezone)
     models = await spend("model", period.since, period.until, name)
     return json_response(
         {
