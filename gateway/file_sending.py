@@ -11,16 +11,45 @@ import mmap
 import os
 import sys
 import termios
+import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 SCOPE_KEY = "gateway.send_file"
 """Where a door finds the sender of the connection it answers on, if that has one."""
-PIECE_BYTES = 2 * 2**20
+PIECE_BYTES = 512 * 2**10
 """Handed over in one call: some tenths of a millisecond in which nobody else is answered."""
+TURN_SECONDS = 0.000_3
+"""What all files together may take of one turn of the event loop, and the call that is too much."""
 
 IsHere = Callable[[int, int], bool]
 """Whether so many bytes from an offset on can be read without waiting for a disk."""
+
+
+class _Turn:
+    """How long files have kept an event loop in one of its turns: whoever polls waits for them."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._spent = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the rest is for the next turn."""
+        return self._spent >= TURN_SECONDS
+
+    def spend(self, seconds: float) -> None:
+        """Count time, until the next turn."""
+        if not self._spent:
+            self._loop.call_soon(self._end)
+        self._spent += seconds
+
+    def _end(self) -> None:
+        self._spent = 0.0
+
+
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
 
 class _Transfer:
@@ -29,7 +58,7 @@ class _Transfer:
     `done` has its result at the end, at what is not in memory, and where the client left.
     """
 
-    __slots__ = ("_cycle", "_end", "_file", "_is_here", "_own", "done", "first")
+    __slots__ = ("_cycle", "_end", "_file", "_is_here", "_own", "_turn", "done", "first")
 
     def __init__(
         self, cycle: Any, own: int, file: int, *, first: int, count: int, is_here: IsHere
@@ -41,11 +70,13 @@ class _Transfer:
         self.first = first
         """Where in the file the next byte is."""
         self._end = first + count
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._turn = _turns.get(loop) or _turns.setdefault(loop, _Turn(loop))
+        self.done: asyncio.Future[None] = loop.create_future()
 
     def move(self) -> None:
-        """Hand over what there is room for."""
-        if self.done.done():
+        """Hand over what there is room for, and time: else it is asked again in the next turn."""
+        if self.done.done() or self._turn.is_over:
             return
         try:
             is_over = self._move()
@@ -59,10 +90,13 @@ class _Transfer:
         wanted = min(self._end - self.first, PIECE_BYTES)
         if not self._is_here(self.first, wanted):
             return True
+        began = time.perf_counter()
         try:
             sent = os.sendfile(self._own, self._file, self.first, wanted)
         except BlockingIOError:
             return False
+        finally:
+            self._turn.spend(time.perf_counter() - began)
         if not sent:
             raise EOFError("the file became shorter while it was being sent")
         self.first += sent

@@ -8,13 +8,14 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from gateway.file_sending import FileSender, Residency
+from gateway import file_sending
+from gateway.file_sending import PIECE_BYTES, FileSender, Residency
 from gateway.gathering import Gathering
 
 LONG = 24_000_000
@@ -228,6 +229,30 @@ async def test_what_a_slow_client_confirms_counts_as_taken(room: Room) -> None:
     connection.transport.abort()
     await sending
     client.close()
+
+
+async def test_files_leave_the_rest_of_a_turn_to_others(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one call takes all the time there is, many files at once make one in each turn."""
+    monkeypatch.setattr(file_sending, "TURN_SECONDS", 1e-9)
+    clients = [await room.connect() for _ in range(8)]
+    sending = [room.sending(connection) for _, connection in clients]
+    handed_over = []
+    for _ in range(40):
+        left = sum(connection.cycle.expected_content_length for _, connection in clients)
+        await asyncio.sleep(0)
+        now = sum(connection.cycle.expected_content_length for _, connection in clients)
+        handed_over.append(left - now)
+        for client, _ in clients:
+            with suppress(BlockingIOError):
+                client.recv(1_000_000)
+    assert sum(handed_over) > 8 * PIECE_BYTES
+    assert max(handed_over) <= PIECE_BYTES
+    for client, connection in clients:
+        connection.transport.abort()
+        client.close()
+    assert await asyncio.gather(*sending) == [None] * len(clients)
 
 
 def test_what_was_just_read_is_in_memory_and_what_nobody_can_tell_is_not(tmp_path: Path) -> None:

@@ -161,8 +161,11 @@ class _Handover:
             first += sent
             if first < end:
                 chunk = Span(first, min(first + CHUNK_BYTES, end) - 1)
-                first += len(chunk)
                 body = await self._read(chunk)
+                if self._send_file and self._residency.has(chunk.first, len(chunk)):
+                    # Reading it has brought it into memory: from there it goes without a copy.
+                    continue
+                first += len(chunk)
                 if not await self._through(body, is_last=is_last and first == end):
                     return False
         return True
@@ -195,7 +198,7 @@ class _Handover:
     async def _read(self, span: Span) -> bytes | bytearray:
         """These bytes of the video; `StoreFailure` where the file no longer has them."""
         descriptor = self._descriptor
-        if (cached := _read_cached(descriptor, span)) is not None:
+        if self._send_file is None and (cached := _read_cached(descriptor, span)) is not None:
             return cached
         try:
             # Cancelled here, the thread may find the descriptor closed; nobody sees what it reads.
