@@ -19,8 +19,8 @@ from pydantic import (
 )
 from starlette.requests import Request
 
+from gateway.administer.office import Office
 from gateway.api.reading import TAGS_MAX, is_bodiless, is_tag, read_object
-from gateway.api.services import services_of
 from gateway.core.errors import InvalidRequest, Issue
 from gateway.core.notation import Duration
 from gateway.moments import read_moment
@@ -127,8 +127,9 @@ def read_query(request: Request, form: type[F]) -> F:
 
 
 def _filled(form: type[F], given: Mapping[str, Any], request: Request) -> F:
-    # Days are those of the organization.
-    timezone = services_of(request).rulebook.organization.calendar.timezone
+    # Days are those of the organization, whether a gateway runs or a command works alone.
+    office: Office = request.app.state.office
+    timezone = office.rulebook.organization.calendar.timezone
     try:
         return form.model_validate(given, context=timezone)
     except ValidationError as error:
