@@ -134,7 +134,7 @@ async def test_a_kill_at_any_point_of_an_order_buys_at_most_once(
     """R7: `kill -9` before `sending`, after it, and after Venice has accepted."""
     prompt = f"killed at {moment}"
     endpoint = "quote" if moment == "quote" else "queue"
-    delay = {"action": {"delay_seconds": 1.0}}
+    delay = {"action": {"delay_seconds": 5.0}}
     if moment != "quote":
         delay["before"] = moment  # type: ignore[assignment]
     simulator.faults([{"endpoint": endpoint, "times": 1, **delay}])
