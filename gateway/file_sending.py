@@ -103,6 +103,11 @@ class _Transfer:
         self._cycle.expected_content_length -= sent
         return self.first == self._end or self._cycle.disconnected
 
+    @property
+    def must_wait(self) -> bool:
+        """Whether others have had all that files may take of this turn."""
+        return self._turn.is_over
+
     def give_up(self) -> None:
         """The connection has ended."""
         if not self.done.done():
@@ -149,6 +154,9 @@ class FileSender:
         try:
             if head:
                 await self._write_before(own, head)
+            if transfer.must_wait:
+                # Many begin at once: the heads of all go before the files of any.
+                await asyncio.sleep(0)
             await self._past(transfer, own)
         except ConnectionError:
             self._transport.abort()
@@ -218,18 +226,18 @@ class FileSender:
 class Residency:
     """What of an open file is in memory; `close` it. Where nobody can tell, nothing is."""
 
-    __slots__ = ("_address", "_bytes")
+    __slots__ = ("_address", "_bytes", "_descriptor", "_is_open")
 
     def __init__(self, descriptor: int, file_bytes: int) -> None:
+        self._descriptor = descriptor
         self._bytes = file_bytes
         self._address: int | None = None
-        if _LIBC is not None:
-            # Never read, only asked about.
-            found = _LIBC.mmap(None, file_bytes, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
-            self._address = None if found in (None, _FAILED) else found
+        self._is_open = False
 
     def has(self, first: int, count: int) -> bool:
         """Whether these bytes can be read without waiting for a disk."""
+        if not self._is_open:
+            self._open()
         if self._address is None or _LIBC is None:
             return False
         begin = first // mmap.PAGESIZE * mmap.PAGESIZE
@@ -240,8 +248,18 @@ class Residency:
             return False
         return pages.count(1) == len(pages)
 
+    def _open(self) -> None:
+        self._is_open = True
+        if _LIBC is not None:
+            # Never read, only asked about.
+            found = _LIBC.mmap(
+                None, self._bytes, mmap.PROT_READ, mmap.MAP_SHARED, self._descriptor, 0
+            )
+            self._address = None if found in (None, _FAILED) else found
+
     def close(self) -> None:
         """Forget the file; its own descriptor stays as it is."""
+        self._is_open = True
         address, self._address = self._address, None
         if address is not None and _LIBC is not None:
             _LIBC.munmap(address, self._bytes)
