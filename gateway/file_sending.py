@@ -155,7 +155,7 @@ class FileSender:
             if head:
                 await self._write_before(own, head)
             if transfer.must_wait:
-                # Many begin at once: the heads of all go before the files of any.
+                # Many begin at once: to wait for room costs time, in which others want their heads.
                 await asyncio.sleep(0)
             await self._past(transfer, own)
         except ConnectionError:

@@ -19,11 +19,12 @@ from anyio import CancelScope
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.ranges import Selection, Span, Verdict, select
-from gateway.file_sending import SCOPE_KEY, IsHere, Residency
+from gateway.file_sending import PIECE_BYTES, SCOPE_KEY, IsHere, Residency
 from gateway.ports import OpenVideo, StoreFailure
 
-CHUNK_BYTES = 512 * 2**10
-"""What one slow reader holds in memory; with half as much, hot files are sent a tenth slower."""
+CHUNK_BYTES = PIECE_BYTES
+"""What one slow reader holds in memory. Not less than what is handed over at once: what was read to
+be in memory would not be enough to go on with, and be read for ever."""
 TURNS_TO_HEAR = 4
 """Turns of the event loop until a failed write is heard of here: the write itself, the transport's
 callback, the server's event, the watcher. Waited for before the last piece, not after it: a client
