@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from gateway.core.budget import Calendar, Limit, Passed, Scope, Standing
 from gateway.core.job import Entry, Holding, State
@@ -200,15 +201,46 @@ class Adoption:
     """Venice's bearer link, where its answer brought one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reserved:
     """The money is held."""
 
-    job: Job
+    order: Order
+    at: int
+    """The moment of reservation."""
+    remaining: Money | None = None
+    """What the tightest window has left; None where no limit applies."""
     observed: Sequence[Standing] = ()
     """Windows that were overrun but are only observed."""
     passed: Sequence[Passed] = ()
     """Shares of windows that this reservation lifted them to."""
+
+    @cached_property
+    def job(self) -> Job:
+        """The order as a job; made when it is first asked for, by whoever asks: the thread that
+        reserves is the one that all wait for."""
+        order = self.order
+        return Job(
+            id=order.id,
+            user=order.caller.user.name,
+            key_id=order.caller.key.counts_as,
+            team=order.caller.user.team,
+            model=order.model,
+            state=State.RESERVED,
+            holding=Holding.RESERVED,
+            created_at=self.at,
+            body_digest=order.body_digest,
+            idempotency_key=order.idempotency_key,
+            quote=order.quote,
+            reserved=order.quote,
+            remaining=self.remaining,
+            tags=order.tags,
+            policy=order.policy,
+            policy_version=order.policy_version,
+            seconds=order.seconds,
+            resolution=order.resolution,
+            upstream_key=order.upstream_key,
+        )
 
 
 @dataclass(frozen=True, slots=True)

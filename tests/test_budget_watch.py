@@ -9,24 +9,25 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.budget_watch import SAID_MAX, BudgetWatch
-from gateway.core.budget import Limit, Passed, Scope, Span, Standing
+from gateway.core.budget import Calendar, Limit, Passed, Scope, Span, Standing
 from gateway.core.errors import BudgetExceeded
-from gateway.core.job import Holding, State
 from gateway.core.money import ZERO, Money
-from gateway.records import Job, Reserved
+from gateway.records import Caller, Key, Order, Reserved, User
 from tests.handed_in import HandedIn
 from tests.order_house import order_house
 from tests.upstream.still_clock import NOON_MS, StillClock
 
 DAY = Limit(Scope.USER, "ann", "ann", "day", Money(100))
 POOL = Limit(Scope.ORGANIZATION, "organization", "organization", "month", Money(100))
-JOB = Job("j", "ann", "k", "m", State.RESERVED, Holding.RESERVED, NOON_MS, team="film")
+ANN = Caller(User("ann", team="film"), Key("k", "ann", digest=""))
+ORDER = Order("j", ANN, "m", "digest", None, ZERO, (), Calendar())
 SPAN = Span(NOON_MS - 1_000, NOON_MS + 60_000)
 
 
 def reached(limit: Limit = DAY, percent: int = 50) -> Reserved:
     """A reservation that lifted a window to a share."""
-    return Reserved(JOB, passed=[Passed(limit, percent, Money(50), Money(100), SPAN.end)])
+    share = Passed(limit, percent, Money(50), Money(100), SPAN.end)
+    return Reserved(ORDER, NOON_MS, passed=[share])
 
 
 @pytest.fixture

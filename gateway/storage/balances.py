@@ -9,13 +9,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from gateway.core.budget import ANY_MODEL, Limit, Scope, Span, Standing
+from gateway.core.budget import ANY_MODEL, Calendar, Limit, Scope, Span, Standing
 from gateway.core.money import Money
 from gateway.core.movement import Movement
 from gateway.core.policy import ORGANIZATION_NAME
 from gateway.ports import LedgerBroken
 from gateway.storage.room import Room
-from gateway.storage.sums import Reader, Rolling, Sums, derive, rolling_seconds
+from gateway.storage.sums import Reader, Rolling, Spans, Sums, derive, rolling_seconds
 from gateway.storage.verification import verify
 
 __all__ = ["Balances", "scopes_of", "verify"]
@@ -75,6 +75,21 @@ class _Place:
         self.rows = {key: row for key, row in self.rows.items() if row.ends_at > at}
 
 
+class _Reach:
+    """All that is remembered of the scopes of one key, user and team: what their jobs may move."""
+
+    __slots__ = ("rolling", "rows", "scopes")
+
+    def __init__(self, scopes: list[tuple[Scope, str]], places: Sequence[_Place]) -> None:
+        self.scopes = scopes
+        self.rows = [row for place in places for row in place.rows.values()]
+        self.rolling = [
+            (models, rolling)
+            for place in places
+            for (_window, models), rolling in place.rolling.items()
+        ]
+
+
 class Balances:
     """The writer thread's memory of balances, so that a reservation need not read them.
 
@@ -83,10 +98,19 @@ class Balances:
     in one function; and whatever was touched by a function that is undone, or by a group whose
     commit failed, is forgotten and read again. A job older than a place's horizon moves rows that
     may not be remembered, by a statement that finds them all. `verify` compares both.
+
+    Places are the memory; what is found in them again and again, `_current` and `_reaches`, is
+    looked up anew whenever a row or a place comes or goes.
     """
 
     def __init__(self) -> None:
         self._places: dict[tuple[Scope, str], _Place] = {}
+        self._current: dict[tuple[Scope, str, str, str], _Row] = {}
+        """The row in which a limit was last found: scope, id, window and models."""
+        self._reaches: dict[tuple[str, str, str | None], _Reach] = {}
+        self._spans = Spans()
+        self._calendar: Calendar | None = None
+        """Of which the rows in `_current` are."""
         self._touched: list[tuple[Scope, str]] = []
         self._grants: dict[tuple[str, str], list[tuple[str, int, int, int]]] | None = None
         self._matches: dict[tuple[str, str], bool] = {}
@@ -99,12 +123,14 @@ class Balances:
         """What the last function did is undone."""
         for who in self._touched:
             self._places.pop(who, None)
+        self._rearranged()
         self._touched.clear()
         self._grants = None
 
     def forget(self) -> None:
         """What a whole group of functions did is undone."""
         self._places.clear()
+        self._rearranged()
         self._touched.clear()
         self._grants = None
 
@@ -112,39 +138,60 @@ class Balances:
         """Grants have changed."""
         self._grants = None
 
+    def _rearranged(self) -> None:
+        """Rows, places or rolling windows came or went."""
+        self._current.clear()
+        self._reaches.clear()
+
     def room(
-        self, reader: Reader, limits: Sequence[Limit], spans: Sequence[Span], at: int
+        self, reader: Reader, limits: Sequence[Limit], calendar: Calendar, at: int
     ) -> list[Room]:
-        """What each limit's window has left, and its ceiling.
+        """What each limit's window has left at the ledger's time, and its ceiling.
 
         Balances that are not there yet come to be, and move from then on.
         """
+        if calendar is not self._calendar:
+            self._current.clear()
+            self._calendar = calendar
+        current, has_grants = self._current, self._grants != {}
         found = []
-        for limit, span in zip(limits, spans, strict=True):
-            place = self._places.get((limit.scope, limit.id))
-            row = place and place.rows.get((span.end, span.start, limit.models))
-            if row and place and at >= place.horizon:
+        for limit in limits:
+            row = current.get((limit.scope, limit.id, limit.window, limit.models))
+            if row is not None and row.starts_at <= at < row.ends_at:
                 used = row.reserved + row.in_doubt + row.settled
             else:
-                used = sum(self._sums(reader, limit, span, at, keep=True))
+                used = self._used(reader, limit, calendar, at)
             ceiling = limit.amount.micros
-            if self._grants != {}:
+            if has_grants:
                 ceiling += self._granted(reader, limit, at)
             found.append((ceiling - used if ceiling > 0 else -1, ceiling))
         return found
+
+    def _used(self, reader: Reader, limit: Limit, calendar: Calendar, at: int) -> int:
+        """How much of a limit is used, in micro-dollars; its row will be found at once."""
+        span = self._spans.at(limit.window, at, calendar)
+        used = sum(self._sums(reader, limit, span, at, keep=True))
+        row = self._places[limit.scope, limit.id].rows.get((span.end, span.start, limit.models))
+        if row is not None and rolling_seconds(limit.window) is None:
+            self._current[limit.scope, limit.id, limit.window, limit.models] = row
+        return used
+
+    def spans(self, limits: Sequence[Limit], calendar: Calendar, at: int) -> list[Span]:
+        """The spans of the limits' windows at a moment."""
+        return [self._spans.at(limit.window, at, calendar) for limit in limits]
 
     def standings(
         self,
         reader: Reader,
         limits: Sequence[Limit],
-        spans: Sequence[Span],
+        calendar: Calendar,
         at: int,
         *,
         keep: bool = False,
     ) -> list[Standing]:
         """How limits stand at a moment; balances come to be only where they are to be kept."""
         found = []
-        for limit, span in zip(limits, spans, strict=True):
+        for limit, span in zip(limits, self.spans(limits, calendar, at), strict=True):
             reserved, in_doubt, settled = self._sums(reader, limit, span, at, keep=keep)
             found.append(
                 Standing(
@@ -191,18 +238,34 @@ class Balances:
     def take(
         self,
         reader: Reader,
-        scopes: Sequence[tuple[Scope, str]],
+        who: tuple[str, str, str | None],
         at: int,
         model: str,
         micros: int,
     ) -> list[int]:
-        """Reserve in what is remembered; the numbers of the rows that are still to follow."""
-        numbers: list[int] = []
-        for scope, who in scopes:
-            place = self._place(reader, scope, who, at)
-            self._touched.append((scope, who))
-            numbers += self._moved(reader, place, at, model, (micros, 0, 0))
+        """Reserve in all that is remembered of a key, its user and their team, at the ledger's
+        time; the numbers of the rows that are still to follow."""
+        reach = self._reaches.get(who) or self._reach(reader, who, at)
+        self._touched += reach.scopes
+        numbers = []
+        for row in reach.rows:
+            if row.starts_at <= at < row.ends_at and (
+                row.models == ANY_MODEL or self._match(reader, model, row.models)
+            ):
+                row.reserved += micros
+                numbers.append(row.number)
+        for models, rolling in reach.rolling:
+            if self._match(reader, model, models):
+                rolling.move(at, (micros, 0, 0))
         return numbers
+
+    def _reach(self, reader: Reader, who: tuple[str, str, str | None], at: int) -> _Reach:
+        scopes = scopes_of(*who)
+        # Should one of these be forgotten for another's sake: it comes back by being looked up, and
+        # with that a new reach.
+        reach = _Reach(scopes, [self._place(reader, *scope, at) for scope in scopes])
+        self._reaches[who] = reach
+        return reach
 
     def _moved(
         self, reader: Reader, place: _Place, created_at: int, model: str, amounts: Sums
@@ -240,6 +303,7 @@ class Balances:
         if place is None or at < place.horizon:
             if len(self._places) >= PLACES_REMEMBERED_MAX:
                 self._places.clear()
+            self._rearranged()
             place = self._places[scope, who] = _Place(at)
             self._touched.append((scope, who))
             for number, ends, starts, models, *sums in reader.execute(
@@ -260,6 +324,7 @@ class Balances:
         sums = derive(reader, limit.scope, limit.id, span, limit.models)
         if keep:
             self._touched.append((limit.scope, limit.id))
+            self._rearranged()
             place.pass_by(at)
             who = (_TEXT[limit.scope], limit.id)
             made = reader.execute(_MAKE, (*who, span.end, span.start, limit.models, *sums))
@@ -271,6 +336,7 @@ class Balances:
         key = (limit.window, limit.models)
         found = place.rolling.get(key)
         if found is None:
+            self._rearranged()
             found = place.rolling[key] = Rolling(limit.scope, limit.id, limit.models)
             self._touched.append((limit.scope, limit.id))
         return found

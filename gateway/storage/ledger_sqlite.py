@@ -281,8 +281,8 @@ class SqliteLedger:
     ) -> list[Standing]:
         """How limits stand now; it makes balances only where they are to be kept."""
 
-        def work(connection: sqlite3.Connection) -> list[Standing]:
-            return self._money.standings(connection, limits, calendar, at, keep=keep)
+        def work(_connection: sqlite3.Connection) -> list[Standing]:
+            return self._money.standings(limits, calendar, at, keep=keep)
 
         return await self.access.run(work)
 

@@ -1,6 +1,6 @@
-"""A job as it begins: what an order becomes when it is held, and its row.
+"""The row of a job as it begins.
 
-It decides nothing; what it inserts stands or falls with its transaction.
+Nothing is decided here; what is inserted stands or falls with its transaction.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.core.job import Holding, State
-from gateway.core.money import Money
 from gateway.ports import LedgerBroken
 from gateway.records import Job, Order
+from gateway.storage.rows import encode
+
+_RESERVED, _HELD = State.RESERVED.value, Holding.RESERVED.value
 
 
 class JobRow(NamedTuple):
@@ -68,51 +70,37 @@ def insert_jobs(connection: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:
         raise LedgerBroken(f"a new job broke a constraint: {error}") from error
 
 
-def new_job(order: Order, at: int, remaining: Money | None) -> Job:
-    """An order that is held from a moment on."""
-    return Job(
-        id=order.id,
-        user=order.caller.user.name,
-        key_id=order.caller.key.counts_as,
-        team=order.caller.user.team,
-        model=order.model,
-        state=State.RESERVED,
-        holding=Holding.RESERVED,
-        created_at=at,
-        body_digest=order.body_digest,
-        idempotency_key=order.idempotency_key,
-        quote=order.quote,
-        reserved=order.quote,
-        remaining=remaining,
-        tags=order.tags,
-        policy=order.policy,
-        policy_version=order.policy_version,
-        seconds=order.seconds,
-        resolution=order.resolution,
-        upstream_key=order.upstream_key,
+def ordered(order: Order, at: int, remaining: int | None) -> JobRow:
+    """The row of an order that is held from a moment on; of its tightest window so many
+    micro-dollars remain. It is what `Reserved.job` says.
+
+    Plain texts: any other type SQLite first asks to adapt itself.
+    """
+    caller = order.caller
+    user, micros = caller.user, order.quote.micros
+    return JobRow(
+        order.id,
+        at,
+        micros,
+        user.name,
+        order.idempotency_key,
+        caller.key.counts_as,
+        user.team,
+        order.model,
+        _RESERVED,
+        _HELD,
+        micros,
+        remaining,
+        order.body_digest,
+        json.dumps(order.tags) if order.tags else "[]",
+        order.policy,
+        order.policy_version,
+        order.seconds,
+        order.resolution,
+        order.upstream_key,
     )
 
 
 def row_of(job: Job) -> JobRow:
-    """A new job's row. Plain texts: any other type SQLite first asks to adapt itself."""
-    return JobRow(
-        job.id,
-        job.created_at,
-        job.reserved.micros,
-        job.user,
-        job.idempotency_key,
-        job.key_id,
-        job.team,
-        job.model,
-        job.state.value,
-        job.holding.value,
-        job.quote.micros,
-        None if job.remaining is None else job.remaining.micros,
-        job.body_digest,
-        json.dumps(job.tags) if job.tags else "[]",
-        job.policy,
-        job.policy_version,
-        job.seconds,
-        job.resolution,
-        job.upstream_key,
-    )
+    """The row of a job that begins otherwise."""
+    return JobRow(*(encode(getattr(job, name)) for name in JobRow._fields))

@@ -14,7 +14,6 @@ from typing import Any
 from gateway.core.budget import (
     Calendar,
     Limit,
-    Span,
     Standing,
     least_left,
     overruns,
@@ -34,9 +33,8 @@ from gateway.storage.job_moves import (
     guarded_update,
     moved,
 )
-from gateway.storage.new_jobs import insert_jobs, new_job, row_of
+from gateway.storage.new_jobs import insert_jobs, ordered, row_of
 from gateway.storage.room import passed_by, tightest
-from gateway.storage.sums import Spans
 from gateway.storage.unwritten import Unwritten, WrittenFirst
 
 IDEMPOTENCY_MS = 24 * 3_600_000
@@ -54,9 +52,9 @@ class Transactions:
     def __init__(self, connection: sqlite3.Connection) -> None:
         last = connection.execute("SELECT max(at) FROM entries").fetchone()[0]
         self._last_at: int = last or 0
-        self._spans = Spans()
         self.balances = Balances()
         self._unwritten = Unwritten()
+        self._reader = WrittenFirst(connection, self._unwritten)
 
     # as `memory.Memory`, told and asked by the writer
 
@@ -99,28 +97,29 @@ class Transactions:
         caller = order.caller
         if order.idempotency_key is not None:
             self._take_idempotency_key(connection, caller.user.name, order.idempotency_key, at)
-        reader = WrittenFirst(connection, self._unwritten)
-        spans = self._spans_of(order.limits, order.calendar, at)
-        room = self.balances.room(reader, order.limits, spans, at)
+        reader = self._reader
+        room = self.balances.room(reader, order.limits, order.calendar, at)
         least = tightest(order.limits, room)
         observed: Sequence[Standing] = ()
         if least.left >= order.quote.micros:
             remaining = least.remaining(order.quote)
         else:
             # Something lacks room: the core says what that means, by all that is known of it.
-            standings = self.balances.standings(reader, order.limits, spans, at)
+            standings = self.balances.standings(reader, order.limits, order.calendar, at)
             enforced = [s for s in standings if not s.limit.only_observed]
             over = overruns(enforced, order.quote)
             if over:
                 return Overrun(over[0])
             remaining = least_left(enforced, order.quote)
             observed = overruns([s for s in standings if s.limit.only_observed], order.quote)
-        job = new_job(order, at, remaining)
-        scopes = scopes_of(job.key_id, job.user, job.team)
-        numbers = self.balances.take(reader, scopes, at, job.model, job.quote.micros)
-        self._unwritten.add(row_of(job), order.remark, numbers)
-        passes = passed_by(order, spans, room, at) if least.warns else ()
-        return Reserved(job, observed, passes)
+        row = ordered(order, at, None if remaining is None else remaining.micros)
+        who = (row.key_id, row.user, row.team)
+        numbers = self.balances.take(reader, who, at, row.model, row.reserved)
+        self._unwritten.add(row, order.remark, numbers)
+        if not least.warns:
+            return Reserved(order, at, remaining, observed)
+        spans = self.balances.spans(order.limits, order.calendar, at)
+        return Reserved(order, at, remaining, observed, passed_by(order, spans, room, at))
 
     def _take_idempotency_key(
         self, connection: sqlite3.Connection, user: str, key: str, at: int
@@ -156,7 +155,6 @@ class Transactions:
 
     def standings(
         self,
-        connection: sqlite3.Connection,
         limits: Sequence[Limit],
         calendar: Calendar,
         at: int,
@@ -165,9 +163,7 @@ class Transactions:
     ) -> list[Standing]:
         """How limits stand at a moment; what had to be added up may be kept as balances."""
         at = max(self._last_at, at)
-        spans = self._spans_of(limits, calendar, at)
-        reader = WrittenFirst(connection, self._unwritten)
-        return self.balances.standings(reader, limits, spans, at, keep=keep)
+        return self.balances.standings(self._reader, limits, calendar, at, keep=keep)
 
     def add_grant(self, connection: sqlite3.Connection, grant: Grant) -> None:
         """Raise a limit."""
@@ -178,9 +174,6 @@ class Transactions:
         """End a grant."""
         self.balances.forget_grants()
         return grants.revoke(connection, grant_id, at)
-
-    def _spans_of(self, limits: Sequence[Limit], calendar: Calendar, at: int) -> list[Span]:
-        return [self._spans.at(limit.window, at, calendar) for limit in limits]
 
     def advance(
         self,

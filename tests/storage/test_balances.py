@@ -20,6 +20,7 @@ from gateway.core.job import JOB_TABLE, Event, IllegalEvent
 from gateway.core.money import Money
 from gateway.core.policy import ORGANIZATION_NAME
 from gateway.records import Caller, Grant, Job, Key, Order, Overrun, Reserved, User
+from gateway.storage.balances import PLACES_REMEMBERED_MAX
 from gateway.storage.database import prepare
 from gateway.storage.sums import HOUR_MS, Rolling, derive
 from gateway.storage.transactions import Transactions
@@ -28,12 +29,9 @@ from tests.storage.conftest import NOON
 
 CALENDAR = Calendar()
 WINDOWS = ("hour", "day", "total", "1s", "90m", "24h", "2d")
-SCOPES = (
-    (Scope.KEY, "annakey"),
-    (Scope.USER, "anna"),
-    (Scope.TEAM, "film"),
-    (Scope.ORGANIZATION, ORGANIZATION_NAME),
-)
+USERS = ("anna", "ben")
+SHARED = ((Scope.TEAM, "film"), (Scope.ORGANIZATION, ORGANIZATION_NAME))
+SCOPES = {user: ((Scope.KEY, f"{user}key"), (Scope.USER, user), *SHARED) for user in USERS}
 
 
 @pytest.fixture
@@ -43,17 +41,18 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield opened
 
 
-def an_order(number: int, price: int = 1_000, amount: int = 10**9, models: str = "*") -> Order:
+def an_order(
+    number: int, price: int = 1_000, amount: int = 10**9, models: str = "*", user: str = "anna"
+) -> Order:
     """An order that touches every window of every scope."""
     limits = [
         Limit(scope, who, who, window, Money(amount), models)
-        for scope, who in SCOPES
+        for scope, who in SCOPES[user]
         for window in WINDOWS
     ]
-    anna = Caller(User("anna", team="film"), Key("annakey", "anna", digest=""))
     return Order(
         id=f"job{number}",
-        caller=anna,
+        caller=Caller(User(user, team="film"), Key(f"{user}key", user, digest="")),
         model="wan-2" if number % 2 else "sora",
         body_digest=f"{number:064}",
         idempotency_key=None,
@@ -141,8 +140,8 @@ class _Run:
         if dice < 0.05:
             far = self.now + self.chance.choice((0, 30 * HOUR_MS))
             keep = self.chance.random() < 0.5
-            limits = an_order(0).limits
-            self.money.standings(self.connection, limits, CALENDAR, far, keep=keep)
+            limits = an_order(0, user=self.chance.choice(USERS)).limits
+            self.money.standings(limits, CALENDAR, far, keep=keep)
         elif dice < 0.1:
             self._grant()
         elif dice < 0.5 and self.jobs:
@@ -152,7 +151,7 @@ class _Run:
 
     def _grant(self) -> None:
         self.number += 1
-        scope, who = self.chance.choice(SCOPES)
+        scope, who = self.chance.choice(SCOPES[self.chance.choice(USERS)])
         window = self.chance.choice((*WINDOWS, "all"))
         name, until = f"grant{self.number}", self.now + 3 * HOUR_MS
         grant = Grant(name, scope, who, window, Money(500), until, "", "", self.now)
@@ -163,7 +162,8 @@ class _Run:
         models = self.chance.choice(("*", "wan-*", "[!w]*", "so?a"))
         # Rules are edited all the time: full windows have room again, and then none.
         amount = self.chance.choice((2_000, 10**9))
-        order = an_order(self.number, self.chance.choice((0, 1, 700)), amount, models)
+        price, user = self.chance.choice((0, 1, 700)), self.chance.choice(USERS)
+        order = an_order(self.number, price, amount, models, user)
         held = self.money.reserve(self.connection, order, self.now)
         if isinstance(held, Reserved):
             self.jobs[held.job.id] = held.job
@@ -191,8 +191,8 @@ class _Run:
         found = verify(self.connection)
         assert found.is_sound, found
         at = self.money.ledger_time(self.now)
-        limits = an_order(0).limits
-        for stands in self.money.standings(self.connection, limits, CALENDAR, at):
+        limits = [limit for user in USERS for limit in an_order(0, user=user).limits]
+        for stands in self.money.standings(limits, CALENDAR, at):
             limit = stands.limit
             span = window_at(limit.window, at, CALENDAR)
             wanted = derive(self.connection, limit.scope, limit.id, span, limit.models)
@@ -201,9 +201,16 @@ class _Run:
 
 
 @pytest.mark.parametrize("groups", [150, pytest.param(3_000, marks=pytest.mark.torture)])
+@pytest.mark.parametrize("places", [PLACES_REMEMBERED_MAX, 5])
 def test_memory_rows_and_jobs_agree_whatever_is_undone(
-    connection: sqlite3.Connection, groups: int, chance: random.Random
+    connection: sqlite3.Connection,
+    groups: int,
+    places: int,
+    chance: random.Random,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also where there is room for no more than one of the users and a bit of the other."""
+    monkeypatch.setattr("gateway.storage.balances.PLACES_REMEMBERED_MAX", places)
     run = _Run(connection, chance)
     for number in range(groups):
         run.group()
@@ -263,6 +270,6 @@ def test_what_forbids_is_judged_as_the_core_judges_it(connection: sqlite3.Connec
             number += 1
             order = an_order(number, price)
             order = replace(order, limits=[Limit(Scope.USER, "anna", "anna", "day", Money(amount))])
-            stands = money.standings(connection, order.limits, CALENDAR, NOON)
+            stands = money.standings(order.limits, CALENDAR, NOON)
             held = money.reserve(connection, order, NOON)
             assert isinstance(held, Overrun) is bool(overruns(stands, order.quote))

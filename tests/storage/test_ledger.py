@@ -88,6 +88,25 @@ async def advance(ledger: Ledger, job: Job, *events: Event, **facts: Any) -> Job
     return await ledger.advance(job.id, events[-1], NOON, facts=facts)
 
 
+async def test_what_is_told_of_a_reservation_is_what_was_written(ledger: Ledger) -> None:
+    rotated = Key("newkey", "anna", digest="", origin="annakey")
+    order = an_order(
+        1,
+        caller=Caller(User("anna", team="film"), rotated),
+        idempotency_key="once",
+        limits=[limit(Money(1_000_000))],
+        tags=("teaser", "o'clock"),
+        policy="artists",
+        policy_version="7",
+        seconds=5,
+        resolution="720p",
+        upstream_key="0123456789abcdef",
+    )
+    job = await reserve(ledger, order)
+    assert job == await ledger.job("job1")
+    assert (job.key_id, job.remaining) == ("annakey", Money(1_000_000 - PRICE.micros))
+
+
 async def test_an_order_is_held_in_every_window_or_in_none(ledger: Ledger) -> None:
     wide = limit(Money(1_000_000))
     narrow = limit(PRICE, Scope.TEAM, "film", "total")
