@@ -131,6 +131,8 @@ class Job:
     """Fingerprint of the organization's key that bought it."""
     reason: str | None = None
     sent_at: int | None = None
+    doubted_at: int | None = None
+    """When it came in doubt, last; it stays when the doubt has ended."""
     accepted_at: int | None = None
     ready_at: int | None = None
     ended_at: int | None = None

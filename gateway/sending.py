@@ -199,7 +199,7 @@ class Sending:
     async def _reserve(self, request: QueueRequest, estimate: Estimate, deadline: float) -> Job:
         caller = request.caller
         order = Order(
-            id=new_job_id(),
+            id=new_job_id(self._clock.now()),
             caller=caller,
             model=estimate.model.id,
             body_digest=request.body_digest,

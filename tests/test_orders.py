@@ -21,7 +21,7 @@ from gateway.core.errors import (
 from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.core.retry import Outcome
-from gateway.orders import ClientGone, QueueAnswer, QueueRequest
+from gateway.orders import ClientGone, QueueAnswer, QueueRequest, new_job_id
 from gateway.ports import LedgerFailure, LedgerFull, NoPlace, Reply
 from gateway.submit import Waits
 from tests.order_house import OrderHouse, order_house
@@ -61,6 +61,12 @@ async def leaves(house: OrderHouse, request: QueueRequest, when: asyncio.Event) 
     request.presence.leave()
     with pytest.raises(ClientGone):
         await sent
+
+
+def test_jobs_ids_are_in_the_order_of_their_moments() -> None:
+    ids = [new_job_id(at) for at in (0, 1_767_225_600_000, 1_767_225_600_001, 4_102_444_800_000)]
+    assert ids == sorted(ids)
+    assert len({new_job_id(1) for _ in range(100)}) == 100
 
 
 async def test_an_acceptance_that_cannot_be_written_is_a_doubt_and_is_written_later(

@@ -73,7 +73,7 @@ async def adopt(office: Office, actor: str, bought: Bought) -> Adopted:
     facts = _facts(catalogue, bought)
     price = await _price(office, bought, facts)
     adoption = Adoption(
-        id=new_job_id(),
+        id=new_job_id(now),
         queue_id=bought.queue_id,
         caller=Caller(user, key),
         model=bought.model,

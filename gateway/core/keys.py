@@ -36,7 +36,8 @@ class ParsedKey:
     is_admin: bool
 
 
-def _base62(number: int, width: int) -> str:
+def base62(number: int, width: int) -> str:
+    """A number in so many digits and letters; as texts they are ordered as the numbers are."""
     digits = []
     for _ in range(width):
         number, digit = divmod(number, len(_ALPHABET))
@@ -48,11 +49,11 @@ def random_text(random_bytes: bytes, width: int) -> str:
     """`width` letters and digits from at least `width` random bytes."""
     assert len(random_bytes) >= width, "too few random bytes for the text to be unguessable"
     number = int.from_bytes(random_bytes, "big")
-    return _base62(number, width)
+    return base62(number, width)
 
 
 def _checksum(body: str) -> str:
-    return _base62(zlib.crc32(body.encode("ascii")), CHECKSUM_CHARACTERS)
+    return base62(zlib.crc32(body.encode("ascii")), CHECKSUM_CHARACTERS)
 
 
 def compose(key_id: str, secret: str, *, admin: bool = False) -> str:

@@ -50,6 +50,8 @@ def ending(job: Job, state: State, at: int) -> dict[str, Any]:
             return {"ended_at": at, "download_url": None}
         case State.STORED | State.SETTLED_IN_DOUBT:
             return {"ended_at": at}
+        case State.IN_DOUBT:
+            return {"doubted_at": at}
         case State.PROCESSING if job.ended_at is not None:
             return {"ended_at": None, "copy_gone": False}
         case _:

@@ -66,6 +66,12 @@ _PRUNE_REFUSALS = (
     "DELETE FROM refusals WHERE user = ? AND number <= "
     "(SELECT number FROM refusals WHERE user = ? ORDER BY number DESC LIMIT 1 OFFSET ?)"
 )
+# Each half by its own index: what is held lies by time, for every reservation writes it.
+_OF_USER = (
+    "SELECT number FROM jobs INDEXED BY jobs_by_user WHERE user = ? AND holding <> 'reserved' "
+    "UNION ALL "
+    "SELECT number FROM jobs INDEXED BY jobs_held WHERE user = ? AND holding = 'reserved'"
+)
 _log = structlog.get_logger(__name__)
 
 
@@ -363,7 +369,7 @@ class SqliteLedger:
         if wanted:
             clauses.append((f"state IN ({', '.join('?' * len(wanted))})", list(wanted)))
         if user is not None:
-            clauses.append(("user = ?", [user]))
+            clauses.append((f"number IN ({_OF_USER})", [user, user]))
         if before is not None:
             clauses.append(("number < (SELECT number FROM jobs WHERE id = ?)", [before]))
         where = " WHERE " + " AND ".join(c for c, _ in clauses) if clauses else ""

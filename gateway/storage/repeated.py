@@ -11,14 +11,18 @@ from typing import Any
 
 from gateway.storage import rows
 
-_WAS_IN_DOUBT = "EXISTS (SELECT 1 FROM entries WHERE job = jobs.id AND kind = 'doubt')"
-_KNOWN_SINCE = f"(coalesce(accepted_at, 0) > ? AND {_WAS_IN_DOUBT})"
+_KNOWN_SINCE = "(coalesce(accepted_at, 0) > ? AND doubted_at IS NOT NULL)"
 """Its doubt has ended with a queue_id since: the moment of that is its acceptance."""
 
+# Both halves by their own index: the one lies by time, for every reservation writes it.
 _TWINS = (
-    f"{rows.SELECT_JOB} WHERE key_id = ? AND body_digest = ? AND answer_owed = 1 "
-    "AND (created_at >= ? OR state = 'in_doubt' OR "
-    f"(delivered_at IS NULL AND {_KNOWN_SINCE})) ORDER BY number DESC"
+    f"{rows.SELECT_JOB} WHERE number IN ("
+    "SELECT number FROM jobs INDEXED BY jobs_owed "
+    "WHERE key_id = ? AND body_digest = ? AND answer_owed = 1 AND created_at >= ? "
+    "UNION ALL SELECT number FROM jobs INDEXED BY jobs_doubted "
+    "WHERE key_id = ? AND body_digest = ? AND answer_owed = 1 AND doubted_at IS NOT NULL "
+    "AND (state = 'in_doubt' OR (delivered_at IS NULL AND accepted_at > ?))"
+    ") ORDER BY number DESC"
 )
 _BOUND = (
     f"{rows.SELECT_JOB} WHERE user = ? AND idempotency_key = ? "
@@ -35,7 +39,7 @@ Statement = tuple[str, tuple[Any, ...]]
 def twins(key_id: str, body_digest: str, since: int, known_since: int) -> Statement:
     """The jobs of an identical request whose answer is owed, newest first: those ordered since a
     moment, those in doubt, and those whose doubt has ended since, if nobody has the video yet."""
-    return _TWINS, (key_id, body_digest, since, known_since)
+    return _TWINS, (key_id, body_digest, since, key_id, body_digest, known_since)
 
 
 def bound(user: str, idempotency_key: str, since: int) -> Statement:

@@ -27,8 +27,15 @@ class Reader(Protocol):
         """As of `sqlite3.Connection`."""
 
 
-_SUMMED = (
-    "coalesce(sum(reserved), 0), coalesce(sum(in_doubt), 0), coalesce(sum(settled), 0) FROM jobs"
+_SUMMED = "coalesce(sum(reserved), 0), coalesce(sum(in_doubt), 0), coalesce(sum(settled), 0)"
+_WITHIN = "created_at >= ? AND created_at < ?"
+_COLUMNS = "created_at, model, reserved, in_doubt, settled"
+# Each half by its own index: what is held lies by time, for every reservation writes it.
+_OF_USER = (
+    f"SELECT {_COLUMNS} FROM jobs INDEXED BY jobs_by_user "
+    f"WHERE user = ? AND {_WITHIN} AND holding <> 'reserved' "
+    f"UNION ALL SELECT {_COLUMNS} FROM jobs INDEXED BY jobs_held "
+    f"WHERE user = ? AND {_WITHIN} AND holding = 'reserved'"
 )
 
 rolling_seconds = lru_cache(WINDOWS_REMEMBERED)(budget.rolling_seconds)
@@ -58,22 +65,23 @@ class Spans:
 
 def derive(reader: Reader, scope: Scope, scope_id: str, span: Span, models: str) -> Sums:
     """The sums over jobs themselves."""
-    where, values = _chosen(scope, scope_id, span, models)
-    row = reader.execute(f"SELECT {_SUMMED} WHERE {where}", values).fetchone()
+    source, values = _chosen(scope, scope_id, span, models)
+    row = reader.execute(f"SELECT {_SUMMED} FROM {source}", values).fetchone()
     return (row[0], row[1], row[2])
 
 
 def _chosen(scope: Scope, scope_id: str, span: Span, models: str) -> tuple[str, list[object]]:
-    """Which jobs count: a condition and its values."""
-    where = "created_at >= ? AND created_at < ?"
-    values: list[object] = [span.start, span.end]
-    if column := SCOPE_COLUMNS.get(scope):
-        where += f" AND {column} = ?"
-        values.append(scope_id)
+    """The jobs that count, as what a statement selects from, and its values."""
+    within: list[object] = [span.start, span.end]
+    if scope is Scope.USER:
+        source, values = f"({_OF_USER})", [scope_id, *within, scope_id, *within]
+    elif column := SCOPE_COLUMNS.get(scope):
+        source, values = f"jobs WHERE {column} = ? AND {_WITHIN}", [scope_id, *within]
+    else:
+        source, values = f"jobs WHERE {_WITHIN}", within
     if models != ANY_MODEL:
-        where += " AND model GLOB ?"
-        values.append(models)
-    return where, values
+        source, values = f"(SELECT {_COLUMNS} FROM {source}) WHERE model GLOB ?", [*values, models]
+    return source, values
 
 
 class Rolling:
@@ -109,10 +117,10 @@ class Rolling:
         spans = [Span(span.start, min(first, span.end))]
         spans += [Span(min(taken), min(taken) + HOUR_MS)] if taken else []
         for part in spans:
-            where, values = _chosen(self._scope, self._scope_id, part, self._models)
+            source, values = _chosen(self._scope, self._scope_id, part, self._models)
             row = reader.execute(
-                "SELECT min(created_at) FROM jobs "
-                f"WHERE {where} AND reserved + in_doubt + settled > 0",
+                f"SELECT min(created_at) FROM (SELECT {_COLUMNS} FROM {source}) "
+                "WHERE reserved + in_doubt + settled > 0",
                 values,
             ).fetchone()
             if row[0] is not None:
@@ -141,11 +149,11 @@ class Rolling:
         return first
 
     def _load(self, reader: Reader, first: int) -> None:
-        where, values = _chosen(
+        source, values = _chosen(
             self._scope, self._scope_id, Span(first, budget.END_OF_TIME), self._models
         )
         found = reader.execute(
-            f"SELECT created_at / {HOUR_MS} * {HOUR_MS}, {_SUMMED} WHERE {where} GROUP BY 1", values
+            f"SELECT created_at / {HOUR_MS} * {HOUR_MS}, {_SUMMED} FROM {source} GROUP BY 1", values
         )
         self._hours = {hour: list(sums) for hour, *sums in found}
         self._whole = [sum(column) for column in zip(*self._hours.values(), strict=True)] or [0] * 3

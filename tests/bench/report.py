@@ -47,8 +47,9 @@ comparing, and the spread says how much this run is to be trusted.
 Most of a reservation's time is the transaction itself, in the writer thread, and most of that is
 writing: the job's row with its indexes, checks and tallies first, then the entry and the four
 balances it moves, then the commit. What four windows hold is remembered, so that judging them
-reads nothing. The bare writer does the same writes to narrow tables without indexes and judges
-inside the update.
+reads nothing, and what is written lies together, in the order of time. The bare writer does the
+same writes to narrow tables without indexes and judges inside the update. Orders are made before
+the clock starts, and eight of them are of one millisecond.
 
 ## Where it was measured
 

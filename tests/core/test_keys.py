@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.keys import (
     ID_CHARACTERS,
     SECRET_CHARACTERS,
+    base62,
     compose,
     digest,
     parse,
@@ -84,6 +85,12 @@ def test_different_random_bytes_become_different_texts() -> None:
         random_text(number.to_bytes(ID_CHARACTERS, "big"), ID_CHARACTERS) for number in range(5_000)
     }
     assert len(texts) == 5_000
+
+
+@given(st.lists(st.integers(0, 62**8 - 1), min_size=2))
+def test_numbers_in_letters_and_digits_are_ordered_as_they_are(numbers: list[int]) -> None:
+    assert sorted(base62(n, 8) for n in numbers) == [base62(n, 8) for n in sorted(numbers)]
+    assert {len(base62(number, 8)) for number in numbers} == {8}
 
 
 def test_too_few_random_bytes_are_a_bug_of_ours() -> None:

@@ -318,8 +318,8 @@ FAULTS = (
     Fault(
         "an answer that ended a doubt is forgotten",
         "gateway/storage/repeated.py",
-        "(delivered_at IS NULL AND {_KNOWN_SINCE})",
-        "(created_at IS NULL AND {_KNOWN_SINCE})",
+        "(delivered_at IS NULL AND accepted_at > ?)",
+        "(created_at IS NULL AND accepted_at > ?)",
         "tests/test_repeated.py",
     ),
     Fault(

@@ -238,13 +238,13 @@ def test_a_rolling_window_is_exact_to_the_millisecond(
     """Against a sum over all jobs, while time goes on and jobs come."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.execute(
-            "CREATE TABLE jobs (created_at INTEGER, user TEXT, model TEXT, reserved INTEGER, "
+            "CREATE TABLE jobs (created_at INTEGER, key_id TEXT, model TEXT, reserved INTEGER, "
             "in_doubt INTEGER, settled INTEGER)"
         )
         insert = "INSERT INTO jobs VALUES (?, 'anna', 'wan', ?, 0, 0)"
         known = sorted(jobs)
         connection.executemany(insert, known)
-        rolling = Rolling(Scope.USER, "anna", "*")
+        rolling = Rolling(Scope.KEY, "anna", "*")
         at = known[-1][0]
         coming = sorted(later)
         for pause in sorted(looks):

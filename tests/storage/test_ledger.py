@@ -107,6 +107,23 @@ async def test_what_is_told_of_a_reservation_is_what_was_written(ledger: Ledger)
     assert (job.key_id, job.remaining) == ("annakey", Money(1_000_000 - PRICE.micros))
 
 
+async def test_a_users_jobs_are_those_that_are_held_and_those_that_are_not(ledger: Ledger) -> None:
+    """They lie in two indexes; a job is in one of them."""
+    ben = Caller(User("ben", team="film"), Key("benkey", "ben", digest=""))
+    others = [await reserve(ledger, an_order(10 + n, ben)) for n in range(2)]
+    await advance(ledger, others[0], Event.GIVE_UP)
+    jobs = [await reserve(ledger, an_order(n)) for n in range(5)]
+    await advance(ledger, jobs[0], Event.GIVE_UP)
+    await advance(ledger, jobs[2], Event.SEND, Event.LOSE_ANSWER)
+    await advance(ledger, jobs[3], Event.SEND)
+    ids = [job.id for job in await ledger.jobs(user="anna")]
+    assert ids == ["job4", "job3", "job2", "job1", "job0"]
+    assert [job.id for job in await ledger.jobs(user="anna", limit=2, before="job3")] == ids[2:4]
+    room = limit(Money(10**9), window="total")
+    (stands,) = await ledger.standings([room], CALENDAR, NOON)
+    assert (stands.reserved.micros, stands.in_doubt.micros) == (3 * PRICE.micros, PRICE.micros)
+
+
 async def test_an_order_is_held_in_every_window_or_in_none(ledger: Ledger) -> None:
     wide = limit(Money(1_000_000))
     narrow = limit(PRICE, Scope.TEAM, "film", "total")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gateway.ports import DatabaseLocked, DatabaseRefused
-from gateway.storage import checks, migrate
+from gateway.storage import checks, migrate, repeated
 from gateway.storage.database import FileLock, bring_up_to_date, prepare
 from gateway.storage.migrate import Step
 from gateway.storage.upkeep import Upkeep
@@ -87,6 +87,30 @@ def test_every_released_version_comes_up_to_the_newest(
     fresh = tmp_path / "fresh.db"
     prepare(fresh, None, NOON, steps).close()
     assert schema_of(path) == schema_of(fresh)
+
+
+def test_what_came_in_doubt_before_doubts_had_a_moment_is_still_found(tmp_path: Path) -> None:
+    """An order that is repeated would be bought again."""
+    path = made_by(tmp_path / "gateway.db", [s for s in OURS if s.version <= 7])
+    with closing(connect(path)) as connection:
+        connection.execute("UPDATE jobs SET state = 'sending'")
+        connection.execute(
+            "INSERT INTO jobs (id, user, key_id, model, state, holding, quote, in_doubt, reserved, "
+            "created_at, body_digest, policy, policy_version) VALUES "
+            "('job2', 'anna', 'k', 'wan', 'in_doubt', 'in_doubt', 5, 5, 0, 1, 'd', 'p', 'v')"
+        )
+        connection.executemany(
+            "INSERT INTO entries (job, kind, at, reserved, in_doubt, settled) VALUES "
+            "('job2', ?, ?, ?, ?, 0)",
+            [("reserve", 1, 5, 0), ("doubt", 7, -5, 5), ("doubt", 9, 0, 0)],
+        )
+        connection.execute("INSERT INTO tallies VALUES ('', 'wan', 'in_doubt', 1, 0, 5, 0, 0)")
+    Upkeep(path, OURS).migrate(NOON)
+    with checks.reading(path) as connection:
+        moments = connection.execute("SELECT id, doubted_at FROM jobs ORDER BY id").fetchall()
+        assert moments == [("job1", None), ("job2", 9)]
+        asked = repeated.twins("k", "d", since=NOON, known_since=NOON)
+        assert [row[0] for row in connection.execute(*asked)] == ["job2"]
 
 
 def test_a_copy_of_the_old_database_is_put_beside_the_new(
