@@ -18,13 +18,13 @@ from weakref import WeakKeyDictionary
 
 SCOPE_KEY = "gateway.send_file"
 """Where a door finds the sender of the connection it answers on, if that has one."""
-PIECE_BYTES = 512 * 2**10
+PIECE_BYTES = 2**20
 """Handed over in one call: some tenths of a millisecond in which nobody else is answered."""
 TURN_SECONDS = 0.000_3
 """What all files together may take of one turn of the event loop, and the call that is too much."""
 
-IsHere = Callable[[int, int], bool]
-"""Whether so many bytes from an offset on can be read without waiting for a disk."""
+Ahead = Callable[[int, int], int]
+"""How many bytes from an offset on can be read without waiting for a disk, of so many."""
 
 
 class _Turn:
@@ -58,15 +58,15 @@ class _Transfer:
     `done` has its result at the end, at what is not in memory, and where the client left.
     """
 
-    __slots__ = ("_cycle", "_end", "_file", "_is_here", "_own", "_turn", "done", "first")
+    __slots__ = ("_ahead", "_cycle", "_end", "_file", "_own", "_turn", "done", "first")
 
     def __init__(
-        self, cycle: Any, own: int, file: int, *, first: int, count: int, is_here: IsHere
+        self, cycle: Any, own: int, file: int, *, first: int, count: int, ahead: Ahead
     ) -> None:
         self._cycle = cycle
         self._own = own
         self._file = file
-        self._is_here = is_here
+        self._ahead = ahead
         self.first = first
         """Where in the file the next byte is."""
         self._end = first + count
@@ -87,8 +87,8 @@ class _Transfer:
             self.done.set_result(None)
 
     def _move(self) -> bool:
-        wanted = min(self._end - self.first, PIECE_BYTES)
-        if not self._is_here(self.first, wanted):
+        wanted = self._ahead(self.first, min(self._end - self.first, PIECE_BYTES))
+        if not wanted:
             return True
         began = time.perf_counter()
         try:
@@ -136,7 +136,7 @@ class FileSender:
         self._moving: _Transfer | None = None
 
     async def send(
-        self, cycle: Any, descriptor: int, first: int, count: int, is_here: IsHere
+        self, cycle: Any, descriptor: int, first: int, count: int, ahead: Ahead
     ) -> int | None:
         """Hand bytes of a file to the connection of a uvicorn cycle, and tell how many: fewer where
         the next are not in memory. None where its client left.
@@ -150,7 +150,7 @@ class FileSender:
         if self._is_over(cycle):
             return None
         own = os.dup(self._transport.get_extra_info("socket").fileno())
-        transfer = _Transfer(cycle, own, descriptor, first=first, count=count, is_here=is_here)
+        transfer = _Transfer(cycle, own, descriptor, first=first, count=count, ahead=ahead)
         try:
             if head:
                 await self._write_before(own, head)
@@ -226,27 +226,31 @@ class FileSender:
 class Residency:
     """What of an open file is in memory; `close` it. Where nobody can tell, nothing is."""
 
-    __slots__ = ("_address", "_bytes", "_descriptor", "_is_open")
+    __slots__ = ("_address", "_answer", "_bytes", "_descriptor", "_is_open", "_pages")
 
     def __init__(self, descriptor: int, file_bytes: int) -> None:
         self._descriptor = descriptor
         self._bytes = file_bytes
         self._address: int | None = None
         self._is_open = False
+        self._pages = bytearray()
+        self._answer: Any = None
+        """The same as a pointer."""
 
-    def has(self, first: int, count: int) -> bool:
-        """Whether these bytes can be read without waiting for a disk."""
+    def ahead(self, first: int, count: int) -> int:
+        """How many bytes from the first on can be read without waiting for a disk: at most so many
+        as are asked for, and as one piece has."""
         if not self._is_open:
             self._open()
         if self._address is None or _LIBC is None:
-            return False
+            return 0
+        count = min(count, PIECE_BYTES)
         begin = first // mmap.PAGESIZE * mmap.PAGESIZE
         length = first + count - begin
-        pages = bytearray(-(-length // mmap.PAGESIZE))
-        found = (ctypes.c_char * len(pages)).from_buffer(pages)
-        if _LIBC.mincore(self._address + begin, length, found):
-            return False
-        return pages.count(1) == len(pages)
+        if _LIBC.mincore(self._address + begin, length, self._answer):
+            return 0
+        missing = self._pages.find(0, 0, -(-length // mmap.PAGESIZE))
+        return count if missing < 0 else max(0, begin + missing * mmap.PAGESIZE - first)
 
     def _open(self) -> None:
         self._is_open = True
@@ -256,6 +260,9 @@ class Residency:
                 None, self._bytes, mmap.PROT_READ, mmap.MAP_SHARED, self._descriptor, 0
             )
             self._address = None if found in (None, _FAILED) else found
+            # A piece may begin and end within a page.
+            self._pages = bytearray(PIECE_BYTES // mmap.PAGESIZE + 2)
+            self._answer = (ctypes.c_char * len(self._pages)).from_buffer(self._pages)
 
     def close(self) -> None:
         """Forget the file; its own descriptor stays as it is."""

@@ -19,12 +19,11 @@ from anyio import CancelScope
 from starlette.types import Receive, Scope, Send
 
 from gateway.core.ranges import Selection, Span, Verdict, select
-from gateway.file_sending import PIECE_BYTES, SCOPE_KEY, IsHere, Residency
+from gateway.file_sending import SCOPE_KEY, Ahead, Residency
 from gateway.ports import OpenVideo, StoreFailure
 
-CHUNK_BYTES = PIECE_BYTES
-"""What one slow reader holds in memory. Not less than what is handed over at once: what was read to
-be in memory would not be enough to go on with, and be read for ever."""
+CHUNK_BYTES = 512 * 2**10
+"""What one slow reader holds in memory."""
 TURNS_TO_HEAR = 4
 """Turns of the event loop until a failed write is heard of here: the write itself, the transport's
 callback, the server's event, the watcher. Waited for before the last piece, not after it: a client
@@ -32,7 +31,7 @@ that leaves as soon as it has everything was served."""
 FILE_NAME_CHARACTERS_MAX = 100
 
 OnEnd = Callable[[bool], Awaitable[None]]
-SendFile = Callable[[int, int, int, IsHere], Awaitable[int | None]]
+SendFile = Callable[[int, int, int, Ahead], Awaitable[int | None]]
 Headers = list[tuple[str, str]]
 Segment = bytes | Span
 """A piece of an answer: as it is, or from the file."""
@@ -163,7 +162,7 @@ class _Handover:
             if first < end:
                 chunk = Span(first, min(first + CHUNK_BYTES, end) - 1)
                 body = await self._read(chunk)
-                if self._send_file and self._residency.has(chunk.first, len(chunk)):
+                if self._send_file and self._residency.ahead(chunk.first, len(chunk)):
                     # Reading it has brought it into memory: from there it goes without a copy.
                     continue
                 first += len(chunk)
@@ -176,7 +175,7 @@ class _Handover:
         if self._send_file is None:
             return 0
         try:
-            return await self._send_file(self._descriptor, first, count, self._residency.has)
+            return await self._send_file(self._descriptor, first, count, self._residency.ahead)
         except EOFError as error:
             raise StoreFailure("a stored video became shorter while it was being sent") from error
         except OSError as error:
