@@ -5,7 +5,6 @@ what is in memory already goes this way, for a disk must not be waited for on th
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import fcntl
 import mmap
 import os
@@ -15,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
+
+from gateway.system_calls import Pages, map_to_ask, unmap
 
 SCOPE_KEY = "gateway.send_file"
 """Where a door finds the sender of the connection it answers on, if that has one."""
@@ -226,64 +227,32 @@ class FileSender:
 class Residency:
     """What of an open file is in memory; `close` it. Where nobody can tell, nothing is."""
 
-    __slots__ = ("_address", "_answer", "_bytes", "_descriptor", "_is_open", "_pages")
+    __slots__ = ("_address", "_bytes", "_descriptor", "_is_open", "_pages")
 
     def __init__(self, descriptor: int, file_bytes: int) -> None:
         self._descriptor = descriptor
         self._bytes = file_bytes
         self._address: int | None = None
         self._is_open = False
-        self._pages = bytearray()
-        self._answer: Any = None
-        """The same as a pointer."""
+        # A piece may begin and end within a page.
+        self._pages = Pages(PIECE_BYTES // mmap.PAGESIZE + 2)
 
     def ahead(self, first: int, count: int) -> int:
         """How many bytes from the first on can be read without waiting for a disk: at most so many
         as are asked for, and as one piece has."""
         if not self._is_open:
-            self._open()
-        if self._address is None or _LIBC is None:
+            self._is_open = True
+            self._address = map_to_ask(self._descriptor, self._bytes)
+        if self._address is None:
             return 0
-        count = min(count, PIECE_BYTES)
         begin = first // mmap.PAGESIZE * mmap.PAGESIZE
-        length = first + count - begin
-        if _LIBC.mincore(self._address + begin, length, self._answer):
-            return 0
-        missing = self._pages.find(0, 0, -(-length // mmap.PAGESIZE))
-        return count if missing < 0 else max(0, begin + missing * mmap.PAGESIZE - first)
-
-    def _open(self) -> None:
-        self._is_open = True
-        if _LIBC is not None:
-            # Never read, only asked about.
-            found = _LIBC.mmap(
-                None, self._bytes, mmap.PROT_READ, mmap.MAP_SHARED, self._descriptor, 0
-            )
-            self._address = None if found in (None, _FAILED) else found
-            # A piece may begin and end within a page.
-            self._pages = bytearray(PIECE_BYTES // mmap.PAGESIZE + 2)
-            self._answer = (ctypes.c_char * len(self._pages)).from_buffer(self._pages)
+        end = first + min(count, PIECE_BYTES)
+        resident = self._pages.resident(self._address + begin, end - begin)
+        return max(0, min(end, begin + resident * mmap.PAGESIZE) - first)
 
     def close(self) -> None:
         """Forget the file; its own descriptor stays as it is."""
         self._is_open = True
         address, self._address = self._address, None
-        if address is not None and _LIBC is not None:
-            _LIBC.munmap(address, self._bytes)
-
-
-def _load() -> Any:
-    """The three calls that Python has no words for, typed; None where they mean something else."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    pointer, size, number = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
-    libc.mmap.restype = pointer
-    libc.mmap.argtypes = (pointer, size, number, number, number, ctypes.c_long)
-    libc.mincore.argtypes = (pointer, size, pointer)
-    libc.munmap.argtypes = (pointer, size)
-    return libc
-
-
-_LIBC = _load()
-_FAILED = ctypes.c_void_p(-1).value
+        if address is not None:
+            unmap(address, self._bytes)

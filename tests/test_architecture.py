@@ -30,6 +30,7 @@ FLOORS = {
     "gateway.policies": 2,
     "gateway.policy_files": 2,
     "gateway.metrics": 2,
+    "gateway.system_calls": 2,
     "gateway.upstream": VERBS_FLOOR,
     "gateway.storage": VERBS_FLOOR,
     "gateway.api": 4,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateway.core.mp4 import BrokenVideo, check_whole
 from gateway.ports import StoreFailure
-from gateway.storage.system_calls import begin_writing, open_known
+from gateway.system_calls import begin_writing, open_known
 
 WRITE_BYTES_MIN = 2**20
 """Handing work to a thread costs some 50 µs, and writing this much ten times that."""

@@ -19,9 +19,9 @@ import pytest
 from gateway.core.mp4 import BrokenVideo
 from gateway.ports import BodyCut, OpenVideo, StoredVideo, StoreFailure
 from gateway.storage import video_files
-from gateway.storage.system_calls import open_known
 from gateway.storage.video_files import Reading
 from gateway.storage.videos_disk import DiskVideoStore, name_of
+from gateway.system_calls import open_known
 from tests.storage.sample_videos import box, in_chunks, sample_video
 
 VIDEO = sample_video(700_000)

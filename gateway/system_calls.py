@@ -1,0 +1,108 @@
+"""Calls of Linux that Python has no words for; where there is no Linux, they do nothing.
+
+None is needed for anything to be right: they save an event loop a thread, or a wait for a disk.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+AT_FDCWD = -100
+OPENAT2 = 437
+"""The number of the system call, the same on all processors (Linux 5.6)."""
+RESOLVE_CACHED = 0x20
+"""Fail rather than look anything up on a disk (Linux 5.12, `openat2(2)`)."""
+# Without O_NONBLOCK a FIFO in a video's place would be waited for.
+FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
+SYNC_FILE_RANGE_WRITE = 2
+"""Begin to write what is changed, and wait for nothing (`sync_file_range(2)`)."""
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = (
+        ("flags", ctypes.c_uint64),
+        ("mode", ctypes.c_uint64),
+        ("resolve", ctypes.c_uint64),
+    )
+
+
+_HOW = _OpenHow(FLAGS, 0, RESOLVE_CACHED)
+
+
+def open_known(path: Path) -> int | None:
+    """A descriptor to read a file from, where that needs no disk: the kernel has to know every part
+    of its path already. None where it cannot be had at once, for whatever reason.
+
+    For an event loop, which must not wait for a disk.
+    """
+    if _LIBC is None:
+        return None
+    found = _LIBC.syscall(OPENAT2, AT_FDCWD, os.fsencode(path), _HOW, ctypes.sizeof(_HOW))
+    return None if found < 0 else int(found)
+
+
+def begin_writing(descriptor: int, first: int, count: int) -> None:
+    """Have the disk begin with these bytes of a file; nothing is durable by it."""
+    if _LIBC is not None:
+        _LIBC.sync_file_range(descriptor, first, count, SYNC_FILE_RANGE_WRITE)
+
+
+def map_to_ask(descriptor: int, count: int) -> int | None:
+    """The address of so many bytes of a file, never read, only to ask `are_resident` about; None
+    where nobody can tell."""
+    if _LIBC is None:
+        return None
+    found = _LIBC.mmap(None, count, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, 0)
+    return None if found in (None, _FAILED) else int(found)
+
+
+def unmap(address: int, count: int) -> None:
+    """Give back what `map_to_ask` gave."""
+    if _LIBC is not None:
+        _LIBC.munmap(address, count)
+
+
+class Pages:
+    """Room for what the kernel says of so many pages at once."""
+
+    __slots__ = ("_answer", "_pages")
+
+    def __init__(self, most: int) -> None:
+        self._pages = bytearray(most)
+        self._answer = (ctypes.c_char * most).from_buffer(self._pages)
+
+    def resident(self, address: int, count: int) -> int:
+        """How many pages from an address on can be read without waiting for a disk, of those that
+        so many bytes have (`mincore(2)`)."""
+        if _LIBC is None or _LIBC.mincore(address, count, self._answer):
+            return 0
+        pages = -(-count // mmap.PAGESIZE)
+        missing = self._pages.find(0, 0, pages)
+        return pages if missing < 0 else missing
+
+
+def _load() -> Any:
+    if sys.platform != "linux" or sys.maxsize < 2**32:
+        return None
+    libc = ctypes.CDLL(None)
+    if not hasattr(libc, "sync_file_range"):
+        return None
+    number, size, pointer = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
+    path, how = ctypes.c_char_p, ctypes.POINTER(_OpenHow)
+    libc.syscall.restype = ctypes.c_long
+    libc.syscall.argtypes = (ctypes.c_long, number, path, how, size)
+    libc.sync_file_range.argtypes = (number, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    libc.mmap.restype = pointer
+    libc.mmap.argtypes = (pointer, size, number, number, number, ctypes.c_long)
+    libc.mincore.argtypes = (pointer, size, pointer)
+    libc.munmap.argtypes = (pointer, size)
+    return libc
+
+
+_LIBC = _load()
+_FAILED = ctypes.c_void_p(-1).value
