@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import re
 import shutil
@@ -61,6 +62,16 @@ def bytes_per_second(request: Request, body_bytes: int) -> float:
     return float(found[1]) * float(1024 ** "_KMG".index(found[2] or "_"))
 
 
+def slowest_hundredth(request: Request) -> float:
+    """The seconds that the slowest hundredth of the answers took at least."""
+    if not shutil.which("wrk"):
+        return _said_by_sockets(request)["p99"]
+    found = re.search(r"99%\s+([\d.]+)(us|ms|s)", _said_by_wrk(request))
+    if found is None:
+        raise LoadFailed("wrk told of no latencies")
+    return float(found[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[found[2]]
+
+
 def generator() -> str:
     """Which generator is used here."""
     return "wrk" if shutil.which("wrk") else "the bench's own sockets"
@@ -82,15 +93,21 @@ def _said_by_wrk(request: Request) -> str:
         script.write("\n".join(lines))
         script.flush()
         command = ["wrk", "-t1", f"-c{request.connections}", f"-d{max(1, round(request.seconds))}"]
-        said = _run([*command, "-s", script.name, request.url], request)
+        command += ["--latency", "-s", script.name, request.url]
+        said = _run(command, request)
     if "Non-2xx" in said:
         raise LoadFailed(said)
     return said
 
 
 def _by_sockets(request: Request) -> float:
+    return _said_by_sockets(request)["rate"]
+
+
+def _said_by_sockets(request: Request) -> dict[str, float]:
     said = _run([sys.executable, "-m", "tests.bench.load", json.dumps(asdict(request))], request)
-    return float(said)
+    found: dict[str, float] = json.loads(said)
+    return found
 
 
 def _run(command: list[str], request: Request) -> str:
@@ -126,10 +143,17 @@ class _Connection(asyncio.Protocol):
         self._failed = failed
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
-        self.answers = 0
+        self._asked = 0.0
+        self.waits: list[float] = []
+        """Seconds, one for each answer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._ask()
+
+    def _ask(self) -> None:
+        assert self._transport is not None
+        self._asked = time.perf_counter()
         self._transport.write(self._content)
 
     def data_received(self, data: bytes) -> None:
@@ -139,9 +163,8 @@ class _Connection(asyncio.Protocol):
         if self._parser.get_status_code() != 200:
             self._fail(f"status {self._parser.get_status_code()}")
             return
-        self.answers += 1
-        assert self._transport is not None
-        self._transport.write(self._content)
+        self.waits.append(time.perf_counter() - self._asked)
+        self._ask()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(f"the connection ended: {error}")
@@ -151,7 +174,7 @@ class _Connection(asyncio.Protocol):
             self._failed.set_exception(LoadFailed(why))
 
 
-async def _send(request: Request) -> float:
+async def _send(request: Request) -> dict[str, float]:
     parts = urlsplit(request.url)
     body = request.body.encode()
     fields = {"Host": parts.netloc, **request.headers}
@@ -170,8 +193,12 @@ async def _send(request: Request) -> float:
     done, _ = await asyncio.wait([failed], timeout=request.seconds)
     for future in done:
         future.result()
-    return sum(each.answers for each in connections) / (time.perf_counter() - started)
+    waits = sorted(wait for each in connections for wait in each.waits)
+    if not waits:
+        raise LoadFailed("nothing was answered")
+    rate = len(waits) / (time.perf_counter() - started)
+    return {"rate": rate, "p99": waits[math.ceil(len(waits) * 0.99) - 1]}
 
 
 if __name__ == "__main__":
-    print(uvloop.run(_send(Request(**json.loads(sys.argv[1])))))
+    print(json.dumps(uvloop.run(_send(Request(**json.loads(sys.argv[1]))))))
