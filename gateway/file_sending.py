@@ -8,9 +8,11 @@ import asyncio
 import fcntl
 import mmap
 import os
+import socket
 import sys
 import termios
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,17 +25,24 @@ PIECE_BYTES = 2**20
 """Handed over in one call: some tenths of a millisecond in which nobody else is answered."""
 TURN_SECONDS = 0.000_3
 """What all files together may take of one turn of the event loop, and the call that is too much."""
+MSG_MORE = getattr(socket, "MSG_MORE", 0)
+"""More follows at once, so that this need not leave by itself; not every system knows it."""
 
 Ahead = Callable[[int, int], int]
 """How many bytes from an offset on can be read without waiting for a disk, of so many."""
 
 
 class _Turn:
-    """How long files have kept an event loop in one of its turns: whoever polls waits for them."""
+    """How long files have kept an event loop in one of its turns: whoever polls waits for them.
+
+    Those that have room and no time left wait for the next turn, in the order in which they came.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._spent = 0.0
+        self._waiting: deque[_Transfer] = deque()
+        self._is_called = False
 
     @property
     def is_over(self) -> bool:
@@ -42,24 +51,51 @@ class _Turn:
 
     def spend(self, seconds: float) -> None:
         """Count time, until the next turn."""
-        if not self._spent:
-            self._loop.call_soon(self._end)
         self._spent += seconds
+        self._call()
 
-    def _end(self) -> None:
+    def add(self, transfer: _Transfer) -> None:
+        """Have a transfer go on in the next turn that has time for it."""
+        self._waiting.append(transfer)
+        self._call()
+
+    def _call(self) -> None:
+        if not self._is_called:
+            self._is_called = True
+            self._loop.call_soon(self._begin)
+
+    def _begin(self) -> None:
+        self._is_called = False
         self._spent = 0.0
+        for _ in range(len(self._waiting)):
+            if self.is_over:
+                break
+            self._waiting.popleft().move()
+        if self._waiting:
+            self._call()
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turn] = WeakKeyDictionary()
 
 
 class _Transfer:
-    """A part of a file on its way to one connection; `move` it whenever there is room.
+    """A part of a file on its way to one connection: `start` it, and `close` it.
 
     `done` has its result at the end, at what is not in memory, and where the client left.
     """
 
-    __slots__ = ("_ahead", "_cycle", "_end", "_file", "_own", "_turn", "done", "first")
+    __slots__ = (
+        "_ahead",
+        "_cycle",
+        "_end",
+        "_file",
+        "_is_watched",
+        "_loop",
+        "_own",
+        "_turn",
+        "done",
+        "first",
+    )
 
     def __init__(
         self, cycle: Any, own: int, file: int, *, first: int, count: int, ahead: Ahead
@@ -71,43 +107,65 @@ class _Transfer:
         self.first = first
         """Where in the file the next byte is."""
         self._end = first + count
-        loop = asyncio.get_running_loop()
-        self._turn = _turns.get(loop) or _turns.setdefault(loop, _Turn(loop))
-        self.done: asyncio.Future[None] = loop.create_future()
+        self._loop = asyncio.get_running_loop()
+        self._turn = _turns.get(self._loop) or _turns.setdefault(self._loop, _Turn(self._loop))
+        self._is_watched = False
+        self.done: asyncio.Future[None] = self._loop.create_future()
+
+    def start(self) -> None:
+        """Hand over a first piece, where others have left time for it, and then all the rest."""
+        if self._turn.is_over:
+            self._turn.add(self)
+        else:
+            self.move()
 
     def move(self) -> None:
-        """Hand over what there is room for, and time: else it is asked again in the next turn."""
-        if self.done.done() or self._turn.is_over:
+        """Hand over a piece, and see when the next one may go."""
+        if self.done.done():
             return
         try:
-            is_over = self._move()
+            self._move()
         except (OSError, EOFError) as error:
             self.done.set_exception(error)
-            return
-        if is_over:
-            self.done.set_result(None)
 
-    def _move(self) -> bool:
+    def _move(self) -> None:
         wanted = self._ahead(self.first, min(self._end - self.first, PIECE_BYTES))
         if not wanted:
-            return True
+            self.done.set_result(None)
+            return
         began = time.perf_counter()
         try:
             sent = os.sendfile(self._own, self._file, self.first, wanted)
         except BlockingIOError:
-            return False
+            self._watch()
+            return
         finally:
             self._turn.spend(time.perf_counter() - began)
         if not sent:
             raise EOFError("the file became shorter while it was being sent")
         self.first += sent
         self._cycle.expected_content_length -= sent
-        return self.first == self._end or self._cycle.disconnected
+        if self.first == self._end or self._cycle.disconnected:
+            self.done.set_result(None)
+        elif sent < wanted:
+            self._watch()
+        else:
+            # There may be room for more: to be told of it costs more than to try.
+            self._turn.add(self)
 
-    @property
-    def must_wait(self) -> bool:
-        """Whether others have had all that files may take of this turn."""
-        return self._turn.is_over
+    def _watch(self) -> None:
+        self._is_watched = True
+        self._loop.add_writer(self._own, self._has_room)
+
+    def _has_room(self) -> None:
+        self.close()
+        self._turn.add(self)
+
+    def close(self) -> None:
+        """Watch for room no longer."""
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_writer(self._own)
 
     def give_up(self) -> None:
         """The connection has ended."""
@@ -150,41 +208,44 @@ class FileSender:
             head = b""
         if self._is_over(cycle):
             return None
-        own = os.dup(self._transport.get_extra_info("socket").fileno())
-        transfer = _Transfer(cycle, own, descriptor, first=first, count=count, ahead=ahead)
+        own = self._own_socket()
+        transfer = _Transfer(cycle, own.fileno(), descriptor, first=first, count=count, ahead=ahead)
         try:
             if head:
                 await self._write_before(own, head)
-            if transfer.must_wait:
-                # Many begin at once: to wait for room costs time, in which others want their heads.
-                await asyncio.sleep(0)
-            await self._past(transfer, own)
+            await self._past(transfer)
         except ConnectionError:
             self._transport.abort()
         finally:
-            os.close(own)
+            transfer.close()
+            own.close()
         sent = transfer.first - first
         return None if sent < count and self._is_over(cycle) else sent
 
-    async def _past(self, transfer: _Transfer, own: int) -> None:
-        """Move a transfer to its end; what fits at once needs nobody to wait for room."""
+    def _own_socket(self) -> socket.socket:
+        """The connection by another descriptor."""
+        kept = self._transport.get_extra_info("socket")
+        # All told, nothing about it is asked of the system.
+        return socket.socket(kept.family, kept.type, kept.proto, os.dup(kept.fileno()))
+
+    async def _past(self, transfer: _Transfer) -> None:
+        """Move a transfer to its end; what fits at once waits for nothing."""
         self._moving = transfer
         try:
-            transfer.move()
+            transfer.start()
             if transfer.done.done():
                 return transfer.done.result()
-            self._loop.add_writer(own, transfer.move)
-            try:
-                await transfer.done
-            finally:
-                self._loop.remove_writer(own)
+            await transfer.done
         finally:
             self._moving = None
 
-    async def _write_before(self, own: int, head: bytes) -> None:
-        """Write what goes before the file, past the transport, which would take a turn for it."""
+    async def _write_before(self, own: socket.socket, head: bytes) -> None:
+        """Write what goes before the file, past the transport, which would take a turn for it.
+
+        It leaves with the file's first bytes: two packets would wake the client twice.
+        """
         try:
-            sent = os.write(own, head)
+            sent = own.send(head, MSG_MORE)
         except BlockingIOError:
             sent = 0
         if sent < len(head):

@@ -165,6 +165,18 @@ async def test_a_head_that_was_held_back_goes_before_the_file(room: Room) -> Non
     connection.transport.close()
 
 
+async def test_a_head_comes_also_where_the_file_is_not_in_memory(room: Room) -> None:
+    """It waits for the file's first bytes, but not for ever."""
+    client, connection = await room.connect()
+    await received(client, len(HEAD))
+    connection.gathering.write(b"a head")
+    nothing = connection.sender.send(connection.cycle, room.descriptor, 0, LONG, lambda *_: 0)
+    assert await nothing == 0
+    assert await asyncio.wait_for(received(client, 6), 10) == b"a head"
+    client.close()
+    connection.transport.close()
+
+
 async def test_a_client_that_leaves_ends_it_and_was_not_handed_everything(room: Room) -> None:
     client, connection = await room.connect()
     before = descriptors()
@@ -249,6 +261,8 @@ async def test_files_leave_the_rest_of_a_turn_to_others(
                 client.recv(1_000_000)
     assert sum(handed_over) > 8 * PIECE_BYTES
     assert max(handed_over) <= PIECE_BYTES
+    # Nobody who came later was passed over for good.
+    assert max(connection.cycle.expected_content_length for _, connection in clients) < LONG
     for client, connection in clients:
         connection.transport.abort()
         client.close()
