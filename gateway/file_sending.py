@@ -112,9 +112,14 @@ class _Transfer:
         self._is_watched = False
         self.done: asyncio.Future[None] = self._loop.create_future()
 
+    @property
+    def must_wait(self) -> bool:
+        """Whether others have had all that files may take of this turn."""
+        return self._turn.is_over
+
     def start(self) -> None:
         """Hand over a first piece, where others have left time for it, and then all the rest."""
-        if self._turn.is_over:
+        if self.must_wait:
             self._turn.add(self)
         else:
             self.move()
@@ -212,7 +217,7 @@ class FileSender:
         transfer = _Transfer(cycle, own.fileno(), descriptor, first=first, count=count, ahead=ahead)
         try:
             if head:
-                await self._write_before(own, head)
+                await self._write_before(own, head, transfer)
             await self._past(transfer)
         except ConnectionError:
             self._transport.abort()
@@ -239,13 +244,14 @@ class FileSender:
         finally:
             self._moving = None
 
-    async def _write_before(self, own: socket.socket, head: bytes) -> None:
+    async def _write_before(self, own: socket.socket, head: bytes, transfer: _Transfer) -> None:
         """Write what goes before the file, past the transport, which would take a turn for it.
 
-        It leaves with the file's first bytes: two packets would wake the client twice.
+        It leaves with the file's first bytes, for two packets would wake the client twice; where
+        these have to wait for others, at once.
         """
         try:
-            sent = own.send(head, MSG_MORE)
+            sent = own.send(head, 0 if transfer.must_wait else MSG_MORE)
         except BlockingIOError:
             sent = 0
         if sent < len(head):

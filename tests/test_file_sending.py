@@ -169,12 +169,32 @@ async def test_a_head_comes_also_where_the_file_is_not_in_memory(room: Room) -> 
     """It waits for the file's first bytes, but not for ever."""
     client, connection = await room.connect()
     await received(client, len(HEAD))
-    connection.gathering.write(b"a head")
     nothing = connection.sender.send(connection.cycle, room.descriptor, 0, LONG, lambda *_: 0)
-    assert await nothing == 0
+    sending = asyncio.create_task(nothing)
+    connection.gathering.write(b"a head")
+    assert await sending == 0
     assert await asyncio.wait_for(received(client, 6), 10) == b"a head"
     client.close()
     connection.transport.close()
+
+
+async def test_heads_do_not_wait_for_the_files_of_those_before_them(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a turn has time for one piece, all heads leave in the turn they are written in."""
+    monkeypatch.setattr(file_sending, "TURN_SECONDS", 1e-9)
+    clients = [await room.connect() for _ in range(8)]
+    for client, _ in clients:
+        await received(client, len(HEAD))
+    sending = [room.sending(connection) for _, connection in clients]
+    for _, connection in clients:
+        connection.gathering.write(b"a head")
+    await asyncio.sleep(0)
+    assert [client.recv(6) for client, _ in clients] == [b"a head"] * 8
+    for client, connection in clients:
+        connection.transport.abort()
+        client.close()
+    assert await asyncio.gather(*sending) == [None] * len(clients)
 
 
 async def test_a_client_that_leaves_ends_it_and_was_not_handed_everything(room: Room) -> None:

@@ -151,7 +151,8 @@ class Balances:
         Balances that are not there yet come to be, and move from then on.
         """
         if calendar is not self._calendar:
-            self._current.clear()
+            if calendar != self._calendar:
+                self._current.clear()
             self._calendar = calendar
         current, has_grants = self._current, self._grants != {}
         found = []
@@ -287,7 +288,7 @@ class Balances:
         return numbers
 
     def differences(self, reader: Reader) -> list[str]:
-        """Where the memory is not what the rows say."""
+        """Where the memory is not what the rows say, or what is found at once not the memory."""
         found = []
         for (scope, who), place in self._places.items():
             rows = reader.execute(_LOAD, (_TEXT[scope], who, place.horizon)).fetchall()
@@ -295,7 +296,21 @@ class Balances:
             known = {key: (row.number, *row.sums) for key, row in place.rows.items()}
             if there != known:
                 found.append(f"balances of {scope} {who} are remembered otherwise than they are")
+        for (scope, who, window, _models), row in self._current.items():
+            if not any(row is other for other in self._remembered(scope, who)):
+                found.append(f"the {window} of {scope} {who} is judged by what it was")
+        for reach in self._reaches.values():
+            reached = {*map(id, reach.rows), *(id(rolling) for _, rolling in reach.rolling)}
+            found += [
+                f"not all balances of {scope} {who} would move"
+                for scope, who in reach.scopes
+                if not reached.issuperset(map(id, self._remembered(scope, who)))
+            ]
         return found
+
+    def _remembered(self, scope: Scope, who: str) -> list[_Row | Rolling]:
+        place = self._places.get((scope, who))
+        return [] if place is None else [*place.rows.values(), *place.rolling.values()]
 
     def _place(self, reader: Reader, scope: Scope, who: str, at: int) -> _Place:
         place = self._places.get((scope, who))

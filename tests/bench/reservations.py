@@ -38,7 +38,6 @@ AT = 1_767_225_600_000
 """The first moment of 2026; the windows do not move while it is measured."""
 EACH_MS = 8
 """Reservations in one of its milliseconds."""
-CALENDAR = Calendar()
 
 
 @dataclass(frozen=True)
@@ -215,7 +214,8 @@ def _order(number: int) -> Order:
         idempotency_key=None,
         quote=PRICE,
         limits=_LIMITS[number % USERS],
-        calendar=CALENDAR,
+        # One for each, as a gateway's orders have it.
+        calendar=Calendar(),
         policy_version="1",
         seconds=5,
         resolution="720p",
