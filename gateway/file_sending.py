@@ -213,8 +213,8 @@ class FileSender:
             head = b""
         if self._is_over(cycle):
             return None
-        own = self._own_socket()
-        transfer = _Transfer(cycle, own.fileno(), descriptor, first=first, count=count, ahead=ahead)
+        own = os.dup(self._transport.get_extra_info("socket").fileno())
+        transfer = _Transfer(cycle, own, descriptor, first=first, count=count, ahead=ahead)
         try:
             if head:
                 await self._write_before(own, head, transfer)
@@ -223,15 +223,9 @@ class FileSender:
             self._transport.abort()
         finally:
             transfer.close()
-            own.close()
+            os.close(own)
         sent = transfer.first - first
         return None if sent < count and self._is_over(cycle) else sent
-
-    def _own_socket(self) -> socket.socket:
-        """The connection by another descriptor."""
-        kept = self._transport.get_extra_info("socket")
-        # All told, nothing about it is asked of the system.
-        return socket.socket(kept.family, kept.type, kept.proto, os.dup(kept.fileno()))
 
     async def _past(self, transfer: _Transfer) -> None:
         """Move a transfer to its end; what fits at once waits for nothing."""
@@ -244,18 +238,27 @@ class FileSender:
         finally:
             self._moving = None
 
-    async def _write_before(self, own: socket.socket, head: bytes, transfer: _Transfer) -> None:
+    async def _write_before(self, own: int, head: bytes, transfer: _Transfer) -> None:
         """Write what goes before the file, past the transport, which would take a turn for it.
 
         It leaves with the file's first bytes, for two packets would wake the client twice; where
         these have to wait for others, at once.
         """
         try:
-            sent = own.send(head, 0 if transfer.must_wait else MSG_MORE)
+            sent = os.write(own, head) if transfer.must_wait else self._write_ahead(own, head)
         except BlockingIOError:
             sent = 0
         if sent < len(head):
             await self._write_behind(head[sent:])
+
+    def _write_ahead(self, own: int, head: bytes) -> int:
+        kept = self._transport.get_extra_info("socket")
+        # All told, nothing about it is asked of the system.
+        connection = socket.socket(kept.family, kept.type, kept.proto, own)
+        try:
+            return connection.send(head, MSG_MORE)
+        finally:
+            connection.detach()
 
     async def _write_behind(self, head: bytes) -> None:
         """Write it behind what lies in the transport, and return when that has sent everything."""
@@ -301,8 +304,7 @@ class Residency:
         self._bytes = file_bytes
         self._address: int | None = None
         self._is_open = False
-        # A piece may begin and end within a page.
-        self._pages = Pages(PIECE_BYTES // mmap.PAGESIZE + 2)
+        self._pages: Pages | None = None
 
     def ahead(self, first: int, count: int) -> int:
         """How many bytes from the first on can be read without waiting for a disk: at most so many
@@ -310,7 +312,9 @@ class Residency:
         if not self._is_open:
             self._is_open = True
             self._address = map_to_ask(self._descriptor, self._bytes)
-        if self._address is None:
+            # A piece may begin and end within a page.
+            self._pages = Pages(PIECE_BYTES // mmap.PAGESIZE + 2)
+        if self._address is None or self._pages is None:
             return 0
         begin = first // mmap.PAGESIZE * mmap.PAGESIZE
         end = first + min(count, PIECE_BYTES)
