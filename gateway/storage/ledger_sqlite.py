@@ -405,9 +405,9 @@ class SqliteLedger:
             now - rules.grace,
         )
         found = await self.access.scan(
-            f"{rows.SELECT_JOB} WHERE state = 'stored' AND {due} UNION ALL "
-            f"{rows.SELECT_JOB} WHERE state = 'evicted' AND copy_gone = 0 "
-            f"AND ended_at IS NOT NULL AND {due} ORDER BY stored_at LIMIT ?",
+            f"{rows.SELECT_JOB} INDEXED BY jobs_with_videos WHERE state = 'stored' AND {due} "
+            f"UNION ALL {rows.SELECT_JOB} INDEXED BY jobs_with_copies WHERE state = 'evicted' "
+            f"AND copy_gone = 0 AND ended_at IS NOT NULL AND {due} ORDER BY stored_at LIMIT ?",
             (*values, *values, CHORES_PAGE),
         )
         return [rows.job_of(row) for row in found]
@@ -429,8 +429,8 @@ class SqliteLedger:
         cannot be followed twice.
         """
         found = await self.access.scan(
-            f"{rows.SELECT_JOB} WHERE copy_gone = 0 AND ended_at IS NOT NULL "
-            "AND (state IN ('stored', 'purged') "
+            f"{rows.SELECT_JOB} INDEXED BY jobs_with_copies "
+            "WHERE copy_gone = 0 AND ended_at IS NOT NULL AND (state IN ('stored', 'purged') "
             "OR (state = 'evicted' AND (completed_at IS NOT NULL OR is_private = 1))) "
             "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY ended_at LIMIT ?",
             (json.dumps(list(resting)), CHORES_PAGE),
