@@ -83,7 +83,9 @@ class Room:
 
     async def _too_much(self) -> Excess:
         rules, free = self._rules(), self._custody.store.free_bytes()
-        self.stored_bytes = await self._records.stored_bytes()
+        # One that is coming may be stored already: it counts once, or others would go for it.
+        coming = dict(self._coming)
+        self.stored_bytes = await self._records.stored_bytes(besides=coming)
         is_auto = rules.max_bytes == "auto"
         self.quota = auto_quota(free, self.stored_bytes) if is_auto else int(rules.max_bytes)
         rests = self._custody.clock.monotonic() < self._disk_rests_until
@@ -91,7 +93,7 @@ class Room:
             quota=self.quota,
             free_wanted=0 if rests else rules.free_disk,
             stored_bytes=self.stored_bytes,
-            coming_bytes=sum(self._coming.values()),
+            coming_bytes=sum(coming.values()),
             free_bytes=free,
         )
 

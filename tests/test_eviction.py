@@ -76,6 +76,18 @@ async def test_room_is_made_before_videos_come_and_for_all_that_come_at_once(
         assert await house.records.stored_bytes() == VIDEO_BYTES
 
 
+async def test_a_video_that_has_just_come_counts_once_and_drives_nothing_out(
+    house: VideoHouse,
+) -> None:
+    """Its row is there before whoever brought it goes on; others make room in between."""
+    jobs = [await stored(house) for _ in range(3)]
+    async with house.space.for_video(jobs[2].id, VIDEO_BYTES):
+        await house.space.make()
+        assert [house.now(job).state for job in jobs] == ["stored"] * 3
+        async with house.space.for_video("another", VIDEO_BYTES):
+            assert [house.now(job).state for job in jobs] == ["evicted", "stored", "stored"]
+
+
 async def test_a_quota_smaller_than_a_video_keeps_the_one_that_came_last(house: VideoHouse) -> None:
     house.rules[0] = VideoRules(max_bytes=1, free_disk=0)
     first, second = await stored(house), await stored(house)

@@ -4,6 +4,7 @@ the row of a job and everything that hangs on it.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Mapping
 
@@ -17,6 +18,11 @@ _NOTE = (
     "ON CONFLICT (job) DO UPDATE SET {column} = excluded.{column}"
 )
 _STORED = "FROM jobs LEFT JOIN video_records ON video_records.job = jobs.id WHERE state = 'stored'"
+_STORED_BYTES = (
+    "SELECT (SELECT coalesce(sum(video_bytes), 0) FROM tallies WHERE state = 'stored') - "
+    "(SELECT coalesce(sum(video_bytes), 0) FROM jobs WHERE state = 'stored' "
+    "AND id IN (SELECT value FROM json_each(?)))"
+)
 # In the order of `core.eviction.rank`.
 _EVICTABLE = (
     "SELECT id, video_bytes, max(stored_at, coalesce(delivered_at, 0), coalesce(used_at, 0)) AS "
@@ -55,11 +61,9 @@ class SqliteVideoRecords:
 
         await self._access.run(work)
 
-    async def stored_bytes(self) -> int:
-        """What all stored videos take together."""
-        found = await self._access.rows(
-            "SELECT coalesce(sum(video_bytes), 0) FROM tallies WHERE state = 'stored'"
-        )
+    async def stored_bytes(self, besides: Collection[str] = ()) -> int:
+        """See `ports.VideoRecords.stored_bytes`."""
+        found = await self._access.rows(_STORED_BYTES, (json.dumps(list(besides)),))
         return int(found[0][0])
 
     async def evictable(self, limit: int) -> list[Held]:
