@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gateway.system_calls import Pages, map_to_ask, unmap
+from gateway.system_calls import Pages, is_cached, map_to_ask, unmap
 
 SCOPE_KEY = "gateway.send_file"
 """Where a door finds the sender of the connection it answers on, if that has one."""
@@ -154,17 +154,22 @@ class _Transfer:
             self.done.set_result(None)
         elif sent < wanted:
             self._watch()
-        else:
+        elif not self._is_watched:
             # There may be room for more: to be told of it costs more than to try.
             self._turn.add(self)
 
     def _watch(self) -> None:
-        self._is_watched = True
-        self._loop.add_writer(self._own, self._has_room)
+        if not self._is_watched:
+            self._is_watched = True
+            self._loop.add_writer(self._own, self._has_room)
 
     def _has_room(self) -> None:
-        self.close()
-        self._turn.add(self)
+        """It stays watched while it goes on at once: to begin anew costs as much as a piece."""
+        if self._turn.is_over:
+            self.close()
+            self._turn.add(self)
+        else:
+            self.move()
 
     def close(self) -> None:
         """Watch for room no longer."""
@@ -295,35 +300,43 @@ class FileSender:
 
 
 class Residency:
-    """What of an open file is in memory; `close` it. Where nobody can tell, nothing is."""
+    """What of an open file is in memory; `close` it. Where nobody can tell, nothing is.
 
-    __slots__ = ("_address", "_bytes", "_descriptor", "_is_open", "_pages")
+    As long as each piece asked for is in memory, one cheap question answers; it counts what is just
+    being read from the disk, too. So from the first piece on that is not, pages are looked at.
+    """
+
+    __slots__ = ("_address", "_bytes", "_descriptor", "_is_closed", "_pages")
 
     def __init__(self, descriptor: int, file_bytes: int) -> None:
         self._descriptor = descriptor
         self._bytes = file_bytes
         self._address: int | None = None
-        self._is_open = False
         self._pages: Pages | None = None
+        self._is_closed = False
 
     def ahead(self, first: int, count: int) -> int:
         """How many bytes from the first on can be read without waiting for a disk: at most so many
         as are asked for, and as one piece has."""
-        if not self._is_open:
-            self._is_open = True
+        if self._is_closed:
+            return 0
+        count = min(count, PIECE_BYTES)
+        if self._pages is None:
+            if is_cached(self._descriptor, first, count):
+                return count
             self._address = map_to_ask(self._descriptor, self._bytes)
             # A piece may begin and end within a page.
             self._pages = Pages(PIECE_BYTES // mmap.PAGESIZE + 2)
-        if self._address is None or self._pages is None:
+        if self._address is None:
             return 0
         begin = first // mmap.PAGESIZE * mmap.PAGESIZE
-        end = first + min(count, PIECE_BYTES)
+        end = first + count
         resident = self._pages.resident(self._address + begin, end - begin)
         return max(0, min(end, begin + resident * mmap.PAGESIZE) - first)
 
     def close(self) -> None:
         """Forget the file; its own descriptor stays as it is."""
-        self._is_open = True
+        self._is_closed = True
         address, self._address = self._address, None
         if address is not None:
             unmap(address, self._bytes)

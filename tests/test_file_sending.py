@@ -289,7 +289,12 @@ async def test_files_leave_the_rest_of_a_turn_to_others(
     assert await asyncio.gather(*sending) == [None] * len(clients)
 
 
-def test_what_was_just_read_is_in_memory_and_what_nobody_can_tell_is_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kernel", ["this one", "an older one"])
+def test_what_was_just_read_is_in_memory_and_what_nobody_can_tell_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kernel: str
+) -> None:
+    if kernel == "an older one":
+        monkeypatch.setattr(file_sending, "is_cached", lambda *_: False)
     path = tmp_path / "video.mp4"
     path.write_bytes(bytes(3_000_001))
     descriptor = os.open(path, os.O_RDONLY)
@@ -301,6 +306,33 @@ def test_what_was_just_read_is_in_memory_and_what_nobody_can_tell_is_not(tmp_pat
     found.close()
     found.close()
     assert found.ahead(0, 1) == 0
+    os.close(descriptor)
+
+
+def test_once_something_was_not_in_memory_pages_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A place in memory may still be empty where somebody reads from the disk."""
+    path = tmp_path / "video.mp4"
+    path.write_bytes(bytes(3_000_000))
+    descriptor = os.open(path, os.O_RDONLY)
+    os.fsync(descriptor)
+    asked = []
+
+    def is_cached(descriptor: int, first: int, count: int) -> bool:
+        asked.append(first)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        return first < 1_000_000
+
+    monkeypatch.setattr(file_sending, "is_cached", is_cached)
+    found = Residency(descriptor, 3_000_000)
+    assert found.ahead(0, 1_000_000) == 1_000_000
+    if found.ahead(1_000_000, 1_000_000):
+        pytest.skip("this file system keeps in memory what it was told to forget: NOT tested")
+    os.pread(descriptor, 8_192, 0)
+    assert 8_192 <= found.ahead(0, 1_000_000) <= 1_000_000
+    assert asked == [0, 1_000_000]
+    found.close()
     os.close(descriptor)
 
 
