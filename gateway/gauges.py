@@ -10,11 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
-from prometheus_client import generate_latest
-
 from gateway.core.budget import END_OF_TIME, Calendar, Limit, Scope, Standing, rolling_seconds
 from gateway.core.job import State
-from gateway.core.money import Money
 from gateway.core.pacing import CallClass, GateLimits
 from gateway.core.policy import ORGANIZATION_NAME, Rulebook
 from gateway.core.retry import Endpoint
@@ -86,8 +83,8 @@ class Gauges:
         """Every metric in Prometheus's format, of this moment."""
         async with self._one_scrape:
             await self._read()
-            # Thousands of lines: beside the loop, so that no poll waits for the whole of them.
-            return await asyncio.to_thread(generate_latest, self._metrics.registry)
+            # Thousands of lines, the first time: no poll is to wait for all of them.
+            return await asyncio.to_thread(self._metrics.text)
 
     async def _read(self) -> None:
         await self._read_money()
@@ -141,9 +138,7 @@ class Gauges:
         for (team, model), settled in totals.settled.items():
             known = model if self._knows_model(model) else OTHER_MODEL
             by_labels[team if team in teams else NO_TEAM, known] += settled.micros
-        self._metrics.spend.values = {
-            labels: dollars(Money(micros)) for labels, micros in by_labels.items()
-        }
+        self._metrics.spend.show(by_labels)
 
     async def _read_budgets(self) -> None:
         """The pools of teams and organization; windows that are gone disappear."""

@@ -4,7 +4,7 @@ or raw path is ever one, and models outside the catalogue count as `other`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from prometheus_client import (
     CollectorRegistry,
@@ -13,13 +13,14 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
+    generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily
 from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
 
-from gateway.core.money import Money
 from gateway.core.retry import Endpoint, Outcome
+from gateway.ledgered import LedgeredCounter, dollars
+
+__all__ = ["PREFIX", "REFUNDED", "Metrics", "UpstreamCounts", "dollars"]
 
 PREFIX = "venice_gateway_"
 REFUNDED = "credits_refunded"
@@ -35,29 +36,8 @@ _LAG = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
-def dollars(money: Money) -> float:
-    """An amount as Prometheus takes it: the nearest double to its six places."""
-    return float(str(money))
-
-
-class _Ledgered(Collector):
-    """A counter whose values are read from the ledger: it survives restarts and equals it."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self._name = PREFIX + name
-        self._text = text
-        self.values: Mapping[tuple[str, str], float] = {}
-
-    def collect(self) -> Iterator[Metric]:
-        """The family as last read."""
-        family = CounterMetricFamily(self._name, self._text, labels=("team", "model"))
-        for labels, value in self.values.items():
-            family.add_metric(labels, value)
-        yield family
-
-
 class Metrics:
-    """The families, in a registry of their own."""
+    """The families, all but the spend in a registry of their own."""
 
     def __init__(self) -> None:  # noqa: PLR0915 - a list, and long as lists are
         self.registry = CollectorRegistry()
@@ -119,10 +99,11 @@ class Metrics:
             "Time from the news that a video is ready until it is stored.",
             _SLOW,
         )
-        self.spend = _Ledgered(
-            "spend_usd", "Dollars settled, corrections included, as the ledger has it."
+        self.spend = LedgeredCounter(
+            PREFIX + "spend_usd",
+            "Dollars settled, corrections included, as the ledger has it.",
+            ("team", "model"),
         )
-        self.registry.register(self.spend)
         self.reserved = gauge("reserved_usd", "Dollars held for jobs in the making.")
         self.in_doubt = gauge("in_doubt_usd", "Dollars held for jobs whose fate is unknown.")
         self.doubt_age = gauge(
@@ -232,6 +213,15 @@ class Metrics:
         self._begin_at_nothing()
         # Memory, processor time, open files and the moment of the start, where /proc tells them.
         ProcessCollector(namespace=PREFIX.removesuffix("_"), registry=self.registry)
+
+    def families(self) -> Iterator[Metric]:
+        """Every family with its samples."""
+        yield from self.registry.collect()
+        yield from self.spend.collect()
+
+    def text(self) -> bytes:
+        """Every family in Prometheus's format."""
+        return generate_latest(self.registry) + self.spend.text()
 
     def _begin_at_nothing(self) -> None:
         """Have rare series from the start: a rate needs a value before the first event."""

@@ -138,13 +138,13 @@ def test_every_metric_is_documented_with_its_type_and_labels_and_every_one_exist
 
 def families() -> Iterator[tuple[str, tuple[str, tuple[str, ...]]]]:
     metrics = Metrics()
-    metrics.spend.values = {("film", "wan"): 1.0}
+    metrics.spend.show({("film", "wan"): 1_000_000})
     labels = {
         name: tuple(getattr(metric, "_labelnames", ()))
         for metric in vars(metrics).values()
         for name in [getattr(metric, "_name", "")]
     }
-    for family in metrics.registry.collect():
+    for family in metrics.families():
         own = (name for sample in family.samples for name in sample.labels if name != "le")
         known = labels.get(family.name) or tuple(dict.fromkeys(own))
         suffix = "_total" if family.type == "counter" else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
@@ -25,12 +26,16 @@ _GROUPS = {
 }
 
 _TOTALS = (
-    "SELECT state, NULL, NULL, sum(reserved), sum(in_doubt), sum(settled), sum(jobs), "
-    "sum(video_bytes) FROM tallies WHERE jobs > 0 GROUP BY state "
-    "UNION ALL SELECT NULL, team, model, 0, 0, sum(settled), 0, 0 "
-    "FROM tallies WHERE jobs > 0 GROUP BY team, model"
+    "SELECT (SELECT json_group_array(json_array(state, reserved, in_doubt, settled, jobs, bytes)) "
+    "FROM (SELECT state, sum(reserved) AS reserved, sum(in_doubt) AS in_doubt, "
+    "sum(settled) AS settled, sum(jobs) AS jobs, sum(video_bytes) AS bytes "
+    "FROM tallies WHERE jobs > 0 GROUP BY state)), "
+    "(SELECT json_group_array(json_array(team, model, settled)) "
+    "FROM (SELECT team, model, sum(settled) AS settled "
+    "FROM tallies WHERE jobs > 0 GROUP BY team, model))"
 )
-"""One statement, so that both halves are of one moment."""
+"""One statement, so that both halves are of one moment, and one row: for each of thousands the
+interpreter's lock would be let go and waited for."""
 
 
 async def spend(
@@ -77,21 +82,18 @@ async def _day(reader: aiosqlite.Connection, timezone: tzinfo) -> str:
 
 async def totals(reader: aiosqlite.Connection) -> Totals:
     """What metrics show, in one read: one moment of the ledger."""
-    rows = await reader.execute_fetchall(_TOTALS)
+    ((by_state, by_team),) = await reader.execute_fetchall(_TOTALS)
     # In micro-dollars: there are as many rows as teams times models, and as states.
     reserved = in_doubt = video_bytes = 0
-    settled: dict[tuple[str, str], Money] = {}
     settled_in: Counter[str] = Counter()
     jobs: Counter[str] = Counter()
-    for state, team, model, held, doubted, spent, count, stored in rows:
-        if state is None:
-            settled[team, model] = Money(spent)
-            continue
+    for state, held, doubted, spent, count, stored in json.loads(by_state):
         reserved += held
         in_doubt += doubted
         video_bytes += stored if state == State.STORED else 0
         jobs[state] = count
         settled_in[state] = spent
+    settled = {(team, model): Money(spent) for team, model, spent in json.loads(by_team)}
     return Totals(
         Money(reserved),
         Money(in_doubt),

@@ -54,7 +54,7 @@ def series_of_the_gateway() -> dict[str, set[str]]:
     } | {f"{PREFIX}spend_usd": {"team", "model"}}
     return {
         family.name + suffix: labels.get(family.name, set()) | ALWAYS
-        for family in metrics.registry.collect()
+        for family in metrics.families()
         for suffix in SUFFIXES[family.type]
     }
 
