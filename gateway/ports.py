@@ -446,8 +446,9 @@ class VideoRecords(Protocol):
     async def note_told(self, job_ids: Collection[str], at: int) -> None:
         """That these videos will be purged has been told."""
 
-    async def stored_bytes(self, besides: Collection[str] = ()) -> int:
-        """What all stored videos take together, those of some jobs left out."""
+    async def stored(self, among: Collection[str] = ()) -> tuple[int, frozenset[str]]:
+        """The bytes that all stored videos take together, and which of some jobs have theirs
+        stored: of one moment."""
 
     async def evictable(self, limit: int) -> list[Held]:
         """Stored videos in the order of `core.eviction.rank`, so many at most."""

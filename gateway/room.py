@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -29,6 +30,16 @@ USES_WAITING_MAX = 50_000
 _log = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True)
+class _Coming:
+    """A video on its way here."""
+
+    bytes: int
+    """0 where it does not say."""
+    has_space: bool = False
+    """Whether its space on the disk is taken, and no more among what is free."""
+
+
 class Room:
     """Keeps the store within `max_bytes` and the disk above `free_disk`."""
 
@@ -39,7 +50,7 @@ class Room:
         self._records = records
         self._rules = rules
         self._uses: dict[str, int] = {}
-        self._coming: dict[str, int] = {}
+        self._coming: dict[str, _Coming] = {}
         self._making = asyncio.Lock()
         self.newest: str | None = None
         """The video that came last: it stays until somebody has it, whatever the quota says."""
@@ -59,12 +70,14 @@ class Room:
 
         For one that does not say its length room is made afterwards: no guess costs another video.
         """
-        self._coming[job_id] = expected_bytes or 0
+        coming = self._coming[job_id] = _Coming(expected_bytes or 0)
         try:
             await self.make()
+            # The store takes it as a whole before the first byte.
+            coming.has_space = True
             yield
         finally:
-            del self._coming[job_id]
+            self._coming.pop(job_id, None)
         if not expected_bytes:
             await self.make()
 
@@ -82,10 +95,14 @@ class Room:
                 _log.error("room.not_made", why=str(error))
 
     async def _too_much(self) -> Excess:
-        rules, free = self._rules(), self._custody.store.free_bytes()
-        # One that is coming may be stored already: it counts once, or others would go for it.
-        coming = dict(self._coming)
-        self.stored_bytes = await self._records.stored_bytes(besides=coming)
+        rules = self._rules()
+        self.stored_bytes, here = await self._records.stored(self._coming)
+        # One that is stored while whoever brought it has yet to go on counts once, or others would
+        # go for it.
+        for job_id in here:
+            self._coming.pop(job_id, None)
+        coming = self._coming.values()
+        free = self._custody.store.free_bytes() + sum(v.bytes for v in coming if v.has_space)
         is_auto = rules.max_bytes == "auto"
         self.quota = auto_quota(free, self.stored_bytes) if is_auto else int(rules.max_bytes)
         rests = self._custody.clock.monotonic() < self._disk_rests_until
@@ -93,7 +110,7 @@ class Room:
             quota=self.quota,
             free_wanted=0 if rests else rules.free_disk,
             stored_bytes=self.stored_bytes,
-            coming_bytes=sum(coming.values()),
+            coming_bytes=sum(video.bytes for video in coming),
             free_bytes=free,
         )
 

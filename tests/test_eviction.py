@@ -40,7 +40,7 @@ async def stored(house: VideoHouse, *, delivered: bool = False, **facts: Any) ->
 
 async def test_the_store_stays_within_its_quota_whatever_comes(house: VideoHouse) -> None:
     jobs = [await stored(house, delivered=number % 2 == 0) for number in range(9)]
-    assert await house.records.stored_bytes() <= 3 * VIDEO_BYTES
+    assert (await house.records.stored())[0] <= 3 * VIDEO_BYTES
     here = {job.id for job in jobs if house.now(job).state is State.STORED}
     assert here == house.store.names
     assert (await house.real.verify()).is_sound
@@ -73,19 +73,51 @@ async def test_room_is_made_before_videos_come_and_for_all_that_come_at_once(
     for _ in range(3):
         await stored(house, delivered=True)
     async with house.space.for_video("a", VIDEO_BYTES), house.space.for_video("b", VIDEO_BYTES):
-        assert await house.records.stored_bytes() == VIDEO_BYTES
+        assert (await house.records.stored())[0] == VIDEO_BYTES
 
 
+@pytest.mark.parametrize("quota", ["a number", "auto", "a full disk"])
 async def test_a_video_that_has_just_come_counts_once_and_drives_nothing_out(
-    house: VideoHouse,
+    house: VideoHouse, quota: str
 ) -> None:
     """Its row is there before whoever brought it goes on; others make room in between."""
-    jobs = [await stored(house) for _ in range(3)]
+    house.store.disk_bytes = 6 * VIDEO_BYTES
+    house.rules[0] = {
+        "a number": room_for(3),
+        "auto": VideoRules(max_bytes="auto", free_disk=0),
+        "a full disk": VideoRules(max_bytes=2**40, free_disk=3 * VIDEO_BYTES),
+    }[quota]
+    jobs = [await stored(house, delivered=number < 2) for number in range(3)]
     async with house.space.for_video(jobs[2].id, VIDEO_BYTES):
         await house.space.make()
         assert [house.now(job).state for job in jobs] == ["stored"] * 3
         async with house.space.for_video("another", VIDEO_BYTES):
             assert [house.now(job).state for job in jobs] == ["evicted", "stored", "stored"]
+            assert house.space.stored_bytes == 2 * VIDEO_BYTES
+
+
+async def test_space_that_a_video_has_taken_on_the_disk_is_not_wanted_again(
+    house: VideoHouse,
+) -> None:
+    house.store.disk_bytes = 5 * VIDEO_BYTES
+    house.rules[0] = VideoRules(max_bytes=2**40, free_disk=2 * VIDEO_BYTES)
+    jobs = [await stored(house, delivered=True) for _ in range(2)]
+    async with house.space.for_video("another", VIDEO_BYTES):
+        # As the store does, before it takes the first byte.
+        house.store.disk_bytes -= VIDEO_BYTES
+        await house.space.make()
+        assert [house.now(job).state for job in jobs] == ["stored"] * 2
+        await house.clock.advance(DISK_SETTLES_SECONDS)
+        async with house.space.for_video("one more", VIDEO_BYTES):
+            assert [house.now(job).state for job in jobs] == ["evicted", "stored"]
+
+
+async def test_what_came_and_went_makes_no_room_twice(house: VideoHouse) -> None:
+    jobs = [await stored(house, delivered=True) for _ in range(3)]
+    async with house.space.for_video(jobs[0].id, VIDEO_BYTES):
+        house.rules[0] = room_for(2)
+        await house.space.make()
+    assert [house.now(job).state for job in jobs] == ["evicted", "stored", "stored"]
 
 
 async def test_a_quota_smaller_than_a_video_keeps_the_one_that_came_last(house: VideoHouse) -> None:

@@ -18,9 +18,9 @@ _NOTE = (
     "ON CONFLICT (job) DO UPDATE SET {column} = excluded.{column}"
 )
 _STORED = "FROM jobs LEFT JOIN video_records ON video_records.job = jobs.id WHERE state = 'stored'"
-_STORED_BYTES = (
-    "SELECT (SELECT coalesce(sum(video_bytes), 0) FROM tallies WHERE state = 'stored') - "
-    "(SELECT coalesce(sum(video_bytes), 0) FROM jobs WHERE state = 'stored' "
+_STORED_NOW = (
+    "SELECT (SELECT coalesce(sum(video_bytes), 0) FROM tallies WHERE state = 'stored'), "
+    "(SELECT json_group_array(id) FROM jobs WHERE state = 'stored' "
     "AND id IN (SELECT value FROM json_each(?)))"
 )
 # In the order of `core.eviction.rank`.
@@ -61,10 +61,10 @@ class SqliteVideoRecords:
 
         await self._access.run(work)
 
-    async def stored_bytes(self, besides: Collection[str] = ()) -> int:
-        """See `ports.VideoRecords.stored_bytes`."""
-        found = await self._access.rows(_STORED_BYTES, (json.dumps(list(besides)),))
-        return int(found[0][0])
+    async def stored(self, among: Collection[str] = ()) -> tuple[int, frozenset[str]]:
+        """See `ports.VideoRecords.stored`."""
+        ((total, here),) = await self._access.rows(_STORED_NOW, (json.dumps(list(among)),))
+        return total, frozenset(json.loads(here))
 
     async def evictable(self, limit: int) -> list[Held]:
         """See `ports.VideoRecords.evictable`."""
