@@ -25,7 +25,8 @@ from gateway.core.errors import OrganizationBroke
 from gateway.core.job import State
 from gateway.core.money import ZERO, Money
 from gateway.core.retry import Endpoint
-from gateway.metrics import Metrics, dollars
+from gateway.ledgered import dollars
+from gateway.metrics import Metrics
 from gateway.ports import Clock, NoPlace, Reply, Upstream
 from gateway.records import Job
 

@@ -18,7 +18,8 @@ from gateway.core.bill import Finding, Match
 from gateway.core.job import Event, IllegalEvent
 from gateway.core.money import ZERO, Money
 from gateway.core.verdict import Act, Verdict
-from gateway.metrics import Metrics, dollars
+from gateway.ledgered import dollars
+from gateway.metrics import Metrics
 from gateway.ports import AlreadyThere, Clock, Ledger
 from gateway.records import Job
 

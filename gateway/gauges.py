@@ -15,7 +15,8 @@ from gateway.core.job import State
 from gateway.core.pacing import CallClass, GateLimits
 from gateway.core.policy import ORGANIZATION_NAME, Rulebook
 from gateway.core.retry import Endpoint
-from gateway.metrics import Metrics, dollars
+from gateway.ledgered import dollars
+from gateway.metrics import Metrics
 from gateway.ports import Clock, Ledger, LedgerFailure, StoreFailure
 
 NO_TEAM = ""

@@ -18,9 +18,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import Metric
 
 from gateway.core.retry import Endpoint, Outcome
-from gateway.ledgered import LedgeredCounter, dollars
-
-__all__ = ["PREFIX", "REFUNDED", "Metrics", "UpstreamCounts", "dollars"]
+from gateway.ledgered import LedgeredCounter
 
 PREFIX = "venice_gateway_"
 REFUNDED = "credits_refunded"

@@ -16,7 +16,8 @@ from gateway.core.errors import Conflict
 from gateway.core.policy import DoubtRules
 from gateway.core.verdict import covered, judge
 from gateway.evidence import Acted, Evidence
-from gateway.metrics import Metrics, dollars
+from gateway.ledgered import dollars
+from gateway.metrics import Metrics
 from gateway.ports import Clock, Reconciliations, Upstream
 from gateway.reconciled import summed
 from gateway.records import Reconciliation

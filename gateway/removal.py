@@ -9,7 +9,7 @@ import structlog
 from gateway.core.answers import LINK_MS
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.custody import Custody
-from gateway.metrics import dollars
+from gateway.ledgered import dollars
 from gateway.ports import LinkRefused
 from gateway.records import Job
 

@@ -15,8 +15,8 @@ from gateway.core.eviction import Excess, Held, auto_quota, choose, excess
 from gateway.core.job import Event, IllegalEvent
 from gateway.core.policy import VideoRules
 from gateway.custody import Custody
+from gateway.ledgered import dollars
 from gateway.logs import about
-from gateway.metrics import dollars
 from gateway.ports import LedgerFailure, StoreFailure, VideoRecords
 
 PAGE = 200

@@ -12,8 +12,9 @@ from gateway.core.answers import Lesson, Watched, learn_from_status
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.core.retry import FAILED_OUTCOMES
 from gateway.deliver import Deliveries, Tried
+from gateway.ledgered import dollars
 from gateway.logs import about
-from gateway.metrics import REFUNDED, Metrics, dollars
+from gateway.metrics import REFUNDED, Metrics
 from gateway.ports import Clock, Ledger, NoPlace, Reply, Upstream, VideoReply
 from gateway.records import Job
 

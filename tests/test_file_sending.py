@@ -7,7 +7,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -261,6 +261,36 @@ async def test_what_a_slow_client_confirms_counts_as_taken(room: Room) -> None:
     connection.transport.abort()
     await sending
     client.close()
+
+
+async def test_a_client_that_takes_on_is_watched_once(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To begin and end watching for each piece costs as much as the piece."""
+    monkeypatch.setattr(file_sending, "TURN_SECONDS", 10.0)
+    loop = asyncio.get_running_loop()
+    watched, is_waiting = [], asyncio.Event()
+    add_writer = loop.add_writer
+
+    def watching(descriptor: int, call: Callable[[], object]) -> None:
+        watched.append(descriptor)
+        is_waiting.set()
+        add_writer(descriptor, call)
+
+    client, connection = await room.connect()
+    monkeypatch.setattr(loop, "add_writer", watching)
+    sending = room.sending(connection)
+    # As much as fits is on its way, and it waits.
+    await asyncio.wait_for(is_waiting.wait(), 10)
+    content = b""
+    for _ in range(5):
+        content += await received(client, await lying(connection, set()))
+    content += await received(client, len(HEAD) + LONG - len(content))
+    assert content == HEAD + room.content
+    assert await sending == LONG
+    assert len(watched) == 1
+    client.close()
+    connection.transport.close()
 
 
 async def test_files_leave_the_rest_of_a_turn_to_others(
