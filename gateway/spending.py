@@ -117,9 +117,17 @@ class Spending:
             raise StorageFull from error
         except LedgerBroken as error:
             self.stop(f"the ledger's own check failed ({error})")
-            raise SpendingStopped(f"The ledger refused to go on: {error}") from error
+            raise SpendingStopped(
+                "The gateway's ledger found a mistake in itself, so this was not written and no "
+                "new order is taken. Tell an administrator."
+            ) from error
         except LedgerFailure as error:
-            raise SpendingStopped(f"The ledger could not be written: {error}") from error
+            _log.error("ledger.unwritten", why=str(error))
+            raise SpendingStopped(
+                "The gateway's ledger cannot be written at the moment, and without it nothing is "
+                "bought or changed. Try again in a minute, and tell an administrator if that does "
+                "not help."
+            ) from error
 
 
 def _told(mark: str) -> str:

@@ -119,7 +119,12 @@ class Edge:
             case LedgerFull():
                 return errors.StorageFull()
             case LedgerFailure():
-                return errors.SpendingStopped(f"The ledger is out of reach: {error}")
+                _log.error("ledger.out_of_reach", request=scope["request_id"], why=str(error))
+                return errors.SpendingStopped(
+                    "The gateway's ledger cannot be read or written at the moment, and without it "
+                    "nothing is bought or changed. Try again in a minute, and tell an "
+                    "administrator if that does not help."
+                )
             case StoreFailure():
                 _log.error("store.out_of_reach", request=scope["request_id"], why=str(error))
                 return errors.StorageFull(

@@ -85,9 +85,19 @@ def _budget_sentence(standing: Standing, requested: Money) -> str:
         left = f", which has {max(standing.left, Money(0))} USD of {standing.ceiling} left"
     return (
         f"This job costs {requested} USD and does not fit {budget} per {limit.window}{models}"
-        f"{left}. Nothing was bought. Order less, wait for the window to end, or ask an "
-        f"administrator for a grant."
+        f"{left}. Nothing was bought. {_way_out(standing, requested)}"
     )
+
+
+def _way_out(standing: Standing, requested: Money) -> str:
+    """What whoever was refused can do; of shared limits it tells no amounts."""
+    is_own = standing.limit.scope not in ("team", "organization")
+    if is_own and not standing.ceiling:
+        return "It allows nothing at all: ask an administrator for a grant."
+    ways = ["Order less", "ask an administrator for a grant."]
+    if standing.resets_at is not None and not (is_own and requested > standing.ceiling):
+        ways.insert(1, "wait for the window to end")
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}"
 
 
 class OrganizationBroke(GatewayError):
@@ -156,7 +166,8 @@ class OutcomeUnknown(GatewayError):
         self.job = job
         super().__init__(
             f"Venice may or may not have accepted this order (job {job}), so it is not sent "
-            "again and its money stays held until that is known. Ask for the job by that id, or "
+            "again, and its price counts as spent until that is known. Ask for the job by that "
+            "id, or "
             "send the request with the header X-Gateway-Force-New: true, and with another "
             "Idempotency-Key if it has one, to order anew."
         )

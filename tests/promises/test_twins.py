@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, with_rules
 from tests.promises.asking import (
     Client,
     arrived,
@@ -210,6 +211,30 @@ async def test_an_idempotency_key_is_bound_to_its_body_its_user_and_survives_a_r
     assert mismatch.status_code == 422
     assert purchases(simulator, "bound") == 2
     assert purchases(simulator, "bound to another body") == 0
+
+
+async def test_whoever_waited_too_long_for_its_own_key_is_told_so_and_buys_nothing(
+    simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    """R10: identical answers, and 409 for those that waited longer than `hold`."""
+    with GatewayProcess(tmp_path, simulator, policies=with_rules(venice={"hold": "1s"})) as gateway:
+        async with Client(gateway) as client:
+            simulator.faults([slow(4.0)])
+            body = order("slower than hold")
+            first = asyncio.create_task(client.queue(body, Idempotency_Key="slow"))
+            await arrived(simulator, "queue", body["prompt"])
+            early = (client.queue(body, Idempotency_Key="slow") for _ in range(16))
+            told = await asyncio.gather(*early)
+            assert {a.status_code for a in told} == {409}
+            assert {a.json()["code"] for a in told} == {"IDEMPOTENCY_IN_PROGRESS"}
+            assert not first.done()
+            bought = await first
+            again = await client.queue(body, Idempotency_Key="slow")
+        assert (bought.status_code, again.status_code) == (200, 200)
+        assert again.content == bought.content
+        assert again.headers["idempotent-replayed"] == "true"
+        assert purchases(simulator, body["prompt"]) == 1
+        assert_books_balance(gateway)
 
 
 async def test_a_refused_order_leaves_its_idempotency_key_free(
