@@ -124,12 +124,17 @@ class Evidence:
             detail=json.dumps(detail),
         )
         _log.info("evidence.used", job=job.id, act=str(word), **detail)
+        over = job.settled - max(before.settled, job.quote)
+        if over > ZERO:
+            self._metrics.overruns.inc(dollars(over))
         back = before.settled - job.settled
         if back > ZERO:
             self._metrics.refunds.labels("bill").inc(dollars(back))
 
 
 def _told(match: Match, verdict: Verdict) -> str:
-    """The reason of an entry: what the bill shows, and by which row."""
+    """The reason of an entry: what the bill shows, by which row, and what is above what was held."""
     row = f" (request {match.request_id})" if match.request_id else ""
-    return f"{verdict.reason}{row}"
+    over = match.billed - match.job.quote
+    overrun = f"; an overrun of {over} USD above what was held" if over > ZERO else ""
+    return f"{verdict.reason}{row}{overrun}"

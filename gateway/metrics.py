@@ -114,6 +114,9 @@ class Metrics:
             "unfetched_usd_total", "Dollars settled for videos that went before anybody had them."
         )
         self.refunds = counter("refunds_usd_total", "Dollars given back, by reason.", "reason")
+        self.overruns = counter(
+            "overruns_usd_total", "Dollars settled above what was held, because the bill says so."
+        )
         self.quote_drifts = counter(
             "quote_drifts_total",
             "Quotes that differ from the one before by more than the policy allows.",

@@ -64,7 +64,11 @@ async def test_each_thing_that_was_put_right_is_audited_with_its_evidence(house:
     detail = json.loads(acts["job.correct"].detail)
     assert (detail["billed_usd"], detail["request_id"]) == ("0.070000", dearer.queue_id)
     entry = (await house.ledger.entries_of(dearer.id))[-1]
-    assert entry.reason == f"Venice's bill shows it charged otherwise (request {dearer.queue_id})"
+    assert entry.reason == (
+        f"Venice's bill shows it charged otherwise (request {dearer.queue_id}); an overrun of "
+        "0.010000 USD above what was held"
+    )
+    assert house.metrics.overruns._value.get() == pytest.approx(0.01)
     refunds = house.metrics.refunds.labels("bill")._value.get()
     assert refunds == pytest.approx(0.06)
     assert (await house.ledger.verify()).is_sound

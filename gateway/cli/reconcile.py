@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -46,12 +46,8 @@ def reconcile(
         writer.writeheader()
         writer.writerows(rows)
     else:
-        _shown(run, rows)
-
-
-def _shown(run: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    as_record({name: value for name, value in run.items() if name not in KINDS})
-    if rows:
-        as_table(rows, _SHOWN)
-    if run["left_off"]:
-        note(f"{run['left_off']} more are counted and not listed.")
+        as_record({name: value for name, value in run.items() if name not in KINDS})
+        if rows:
+            as_table(rows, _SHOWN)
+    if run["left_off"] and not as_json:
+        note(f"warning: {run['left_off']} more are counted and not listed.")

@@ -250,10 +250,13 @@ LOST = Row(
         ),
         Panel(
             "Refunds",
-            "What does Venice give back, an hour?",
+            "What does Venice give back, an hour, and charge beyond what was held?",
             "lines",
             "USD",
-            [Query(f"sum by (reason) ({rate('refunds_usd_total')}) * 3600", "{{reason}}")],
+            [
+                Query(f"sum by (reason) ({rate('refunds_usd_total')}) * 3600", "{{reason}}"),
+                Query(f"{rate('overruns_usd_total')} * 3600", "overrun"),
+            ],
         ),
         Panel(
             "Wasted",

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
+import pytest
+
+from gateway.cli import reconcile as command
 from gateway.simulator.settings import DEFAULT_BILLING_KEY
 from tests.cli.conftest import BILLED, DOUBTED, Place
 from tests.simulator_process import SimulatorProcess
+
+FOUND = {"job": "job1", "reason": "dearer", "ours_usd": "0.060000", "billed_usd": "0.070000"}
 
 
 def test_without_the_billing_key_it_is_refused_and_says_how_to_set_it(place: Place) -> None:
@@ -63,3 +71,33 @@ def test_the_doctor_says_whether_the_bill_can_be_read(alone: Place) -> None:
     assert "reconciliation with Venice's bill is off" in told(None)[1]
     assert told(DEFAULT_BILLING_KEY)[0] == "ok"
     assert told("vk-inference-0123456789")[0] == "problem"
+
+
+class Doors:
+    """An administration that has compared already."""
+
+    def __init__(self, left_off: int) -> None:
+        self.run: dict[str, Any] = {kind: [] for kind in command.KINDS} | {"left_off": left_off}
+        self.run["different"] = [FOUND]
+
+    def post(self, path: str, *, body: dict[str, Any]) -> dict[str, Any]:
+        assert (path, body) == ("reconciliations", {"since": None})
+        return self.run
+
+
+@pytest.mark.parametrize("left_off", [0, 7])
+def test_findings_as_csv_say_on_stderr_where_some_are_left_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], left_off: int
+) -> None:
+    @contextmanager
+    def administration(**_: Any) -> Iterator[Doors]:
+        yield Doors(left_off)
+
+    monkeypatch.setattr(command, "administration", administration)
+    command.reconcile(as_csv=True)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [
+        "finding,job,queue_id,request_id,user,model,at,ours_usd,billed_usd,act,reason",
+        "different,job1,,,,,,0.060000,0.070000,,dearer",
+    ]
+    assert ("7 more are counted and not listed" in printed.err) == bool(left_off)
