@@ -136,7 +136,9 @@ class Estimator:
             estimate = await self.estimate(caller, body, refused.model, soon)
         except GatewayError:
             return None
-        return Cheaper(changes, estimate) if await self.fits(estimate) else None
+        if estimate.quoted.price >= refused.quoted.price or not await self.fits(estimate):
+            return None
+        return Cheaper(changes, estimate)
 
     async def fits(self, estimate: Estimate) -> bool:
         """Whether every enforced budget has room for it at this moment."""

@@ -133,7 +133,8 @@ class Evidence:
 
 
 def _told(match: Match, verdict: Verdict) -> str:
-    """The reason of an entry: what the bill shows, by which row, and what is above what was held."""
+    """The reason of an entry: what the bill shows, by which row, and how far above what was
+    held."""
     row = f" (request {match.request_id})" if match.request_id else ""
     over = match.billed - match.job.quote
     overrun = f"; an overrun of {over} USD above what was held" if over > ZERO else ""

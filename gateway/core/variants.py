@@ -12,10 +12,12 @@ from typing import Any
 
 from gateway.core.catalogue import ModelFacts
 from gateway.core.policy import JobRules
-from gateway.core.pricing import UPSCALE_FACTOR_DEFAULT, seconds_of
+from gateway.core.pricing import SOURCE_LENGTHS, UPSCALE_FACTOR_DEFAULT, seconds_of
 
 UPSCALE_LEAST = 1
 """Better, but no larger (Venice's OpenAPI file, `upscale_factor`)."""
+UNKNOWN_SECONDS = 2**31
+"""Of a source: whether a form of fewer is cheaper is for its quote to say."""
 _LINES = re.compile(r"(?:true_)?([0-9]{3,4})[pP]")
 _NAMED_LINES = {"2K": 1440, "4k": 2160}
 
@@ -35,8 +37,8 @@ def cheapest_changes(body: Mapping[str, Any], model: ModelFacts, rules: JobRules
 
 
 def _shortest(duration: str | None, model: ModelFacts, rules: JobRules) -> str | None:
-    """The shortest duration that is allowed and shorter than this one."""
-    now = seconds_of(duration)
+    """The shortest duration that is allowed and shorter than this one, or instead of a source's."""
+    now = UNKNOWN_SECONDS if duration in SOURCE_LENGTHS else seconds_of(duration)
     choices = [(s, d) for d in model.durations or () if (s := seconds_of(d)) is not None]
     allowed = [(s, d) for s, d in choices if _is_allowed(s, rules)]
     if not allowed or now is None:

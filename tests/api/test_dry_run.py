@@ -71,6 +71,7 @@ def test_a_dry_run_tells_every_window_before_and_after_and_buys_nothing(
         "scope": "organization",
         "name": "organization",
         "window": "month",
+        "models": "*",
         "fits": True,
     }
     assert (day["fits"], month["fits"]) == (False, True)
@@ -78,6 +79,17 @@ def test_a_dry_run_tells_every_window_before_and_after_and_buys_nothing(
     assert (month["left_before_usd"], month["left_after_usd"]) == ("60.000000", "58.395000")
     assert "queue" not in priced.simulator.truth()["requests"]
     assert priced.cli("job", "list") == []
+
+
+def test_while_nothing_is_bought_no_dry_run_would_pass(priced: GatewayProcess) -> None:
+    assert tried(priced, "default", {**LARGE, **SMALL})["would_pass"]
+    priced.cli("spending", "stop", "--why", "a drill")
+    told = tried(priced, "default", {**LARGE, **SMALL})
+    assert not told["would_pass"]
+    assert "a drill" in told["message"]
+    assert all(window["fits"] for window in told["budgets"])
+    priced.cli("spending", "resume", "--why", "it is over")
+    assert tried(priced, "default", {**LARGE, **SMALL})["would_pass"]
 
 
 def test_a_402_offers_what_the_dry_run_offered_at_a_price_of_its_own(

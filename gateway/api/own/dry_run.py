@@ -43,7 +43,12 @@ async def dry_run(request: Request) -> Response:
                 estimate = await services.estimator.price(caller, body, model, deadline)
                 told = await _tried(services, caller, estimate, deadline)
         return json_response(told | {"would_pass": False} | why)
-    return json_response(await _tried(services, caller, estimate, deadline))
+    told = await _tried(services, caller, estimate, deadline)
+    try:
+        services.spending.admit()
+    except GatewayError as closed:
+        told |= {"would_pass": False, "message": closed.message}
+    return json_response(told)
 
 
 async def _tried(services: Services, caller: Caller, estimate: Estimate, deadline: float) -> Shape:
@@ -63,7 +68,12 @@ async def _tried(services: Services, caller: Caller, estimate: Estimate, deadlin
 def _window(standing: Standing, price: Money) -> Shape:
     """A window before and after; of pools shared with others, only whether the job fits."""
     limit = standing.limit
-    shape: Shape = {"scope": limit.scope, "name": limit.name, "window": limit.window}
+    shape: Shape = {
+        "scope": limit.scope,
+        "name": limit.name,
+        "window": limit.window,
+        "models": limit.models,
+    }
     shape["fits"] = limit.only_observed or not overruns([standing], price)
     if limit.scope in SHARED:
         return shape
