@@ -105,6 +105,9 @@ def test_text_that_is_not_written_plainly_is_refused(text: str) -> None:
         ("100", "100.000000", "100"),
         ("0", "0.000000", "0"),
         (" 7 ", "7.000000", "7"),
+        # A binary fraction lies just below it.
+        ("1.005", "1.005000", "1.005"),
+        ("0.0000011", "0.000002", "0.000002"),
     ],
 )
 def test_an_amount_is_shown_with_six_places_and_as_a_short_number(

@@ -23,6 +23,7 @@ from tests.promises.asking import (
 from tests.promises.books import assert_books_balance, job_of, jobs_of
 from tests.simulator_process import SimulatorProcess
 
+LATE_ORDERS = 30
 JSON = "application/json"
 FAULTS: dict[str, dict[str, Any]] = {
     "502 unbought": {"before": "accept", "action": {"status": 502}},
@@ -177,23 +178,31 @@ async def _one_more(simulator: SimulatorProcess, endpoint: str, before: int) -> 
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(180)
-async def test_an_answer_later_than_any_client_waits_is_attached_when_it_comes(
+@pytest.mark.timeout(300)
+async def test_answers_later_than_any_client_waits_are_attached_when_they_come(
     gateway: GatewayProcess, simulator: SimulatorProcess
 ) -> None:
-    """R7: 409 after 50 s; then the job has its queue_id, and a copy of the order gets it."""
+    """R7, timeouts after sending: 409 after 50 s, whoever sends its order again meanwhile; then the
+    job has its queue_id, and a copy of the order gets it."""
     late = {"delay_seconds": 55}
-    simulator.faults([{"endpoint": "queue", "before": "answer", "times": 1, "action": late}])
-    body = order("very late")
+    simulator.faults([{"endpoint": "queue", "before": "answer", "action": late}])
+    bodies = [order(f"very late {number}") for number in range(LATE_ORDERS)]
     async with Client(gateway) as client:
-        doubted = await client.queue(body)
-        assert (doubted.status_code, doubted.json()["code"]) == (409, "QUEUE_OUTCOME_UNKNOWN")
+        doubted = await asyncio.gather(*(client.queue(body) for body in bodies))
+        told = [(answer.status_code, answer.json()["code"]) for answer in doubted]
+        assert told == [(409, "QUEUE_OUTCOME_UNKNOWN")] * LATE_ORDERS
+        again = await asyncio.gather(*(client.queue(body) for body in bodies))
+        assert {answer.status_code for answer in again} <= {200, 409}
 
-        async def is_attached() -> bool:
-            return job_of(gateway, doubted.json()["job"]).queue_id is not None
+        async def are_attached() -> bool:
+            jobs = [job_of(gateway, answer.json()["job"]) for answer in doubted]
+            return all(job.queue_id is not None for job in jobs)
 
-        await eventually(is_attached, 20)
-        joined = await client.queue(body)
-    assert joined.status_code == 200
-    assert joined.headers["x-gateway-joined"] == "true"
-    assert purchases(simulator, "very late") == 1
+        await eventually(are_attached, 30)
+        simulator.faults([])
+        joined = await asyncio.gather(*(client.queue(body) for body in bodies))
+    assert {answer.status_code for answer in joined} == {200}
+    assert {answer.headers.get("x-gateway-joined") for answer in joined} == {"true"}
+    assert [purchases(simulator, body["prompt"]) for body in bodies] == [1] * LATE_ORDERS
+    await settled_down(gateway)
+    assert_books_balance(gateway)

@@ -323,3 +323,42 @@ def test_what_forbids_is_judged_as_the_core_judges_it(connection: sqlite3.Connec
             stands = money.standings(order.limits, CALENDAR, NOON)
             held = money.reserve(connection, order, NOON)
             assert isinstance(held, Overrun) is bool(overruns(stands, order.quote))
+
+
+def test_a_day_is_judged_by_the_calendar_of_its_order(connection: sqlite3.Connection) -> None:
+    """It is evening where the money was spent, and a new day further east."""
+    money, evening = Transactions(connection), NOON + 6 * HOUR_MS
+    limits = [Limit(Scope.USER, "anna", "anna", "day", Money(1_000))]
+    west, east = CALENDAR, Calendar(ZoneInfo("Asia/Kolkata"))
+
+    def is_taken(number: int, price: int, at: int, calendar: Calendar) -> bool:
+        order = replace(an_order(number, price), limits=limits, calendar=calendar)
+        return isinstance(money.reserve(connection, order, at), Reserved)
+
+    assert is_taken(1, 700, NOON, west)
+    assert is_taken(2, 300, evening, east)
+    # Its own day is full, though the one that was asked about last is not.
+    assert not is_taken(3, 300, evening, west)
+    assert is_taken(4, 700, evening, east)
+    assert not is_taken(5, 1, evening, east)
+
+
+def test_what_is_in_doubt_takes_room_from_what_comes(connection: sqlite3.Connection) -> None:
+    money = Transactions(connection)
+    limits = [Limit(Scope.USER, "anna", "anna", "day", Money(1_000))]
+
+    def reserve(number: int, price: int) -> Reserved | Overrun:
+        order = replace(an_order(number, price), limits=limits)
+        return money.reserve(connection, order, NOON)
+
+    held = reserve(1, 700)
+    assert isinstance(held, Reserved)
+    money.write(connection)
+    for event in (Event.SEND, Event.LOSE_ANSWER):
+        money.advance(
+            connection, held.job.id, event, NOON, facts={}, reason=None, actor=None, settle_as=None
+        )
+    # The second is judged by the jobs, the third by what is remembered of that.
+    assert isinstance(reserve(2, 1), Reserved)
+    assert isinstance(reserve(3, 300), Overrun)
+    assert isinstance(reserve(4, 299), Reserved)
