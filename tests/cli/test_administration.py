@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import socket
 import sqlite3
 from contextlib import closing
@@ -85,6 +87,8 @@ def test_spending_and_its_proof_print_what_was_promised(place: Place) -> None:
     (row,) = place.value("spend", "--by", "tag")
     assert list(row) == ["tag", "settled_usd", "reserved_usd", "in_doubt_usd", "jobs"]
     assert (row["tag"], row["settled_usd"]) == ("trailer", "0.250000")
+    table = list(csv.DictReader(io.StringIO(place.run("spend", "--by", "tag", "--csv").out)))
+    assert table == [{name: str(value) for name, value in row.items()}]
     proof = place.value("ledger", "verify")
     assert set(proof) == {"ok", "entries", "drift_usd"}
     assert (proof["ok"], proof["drift_usd"]) == (True, "0.000000")

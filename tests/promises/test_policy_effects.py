@@ -11,6 +11,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -371,6 +372,15 @@ async def per_model(house: House) -> None:
         await house.rules({"per_model": {"wan-2.2-*": {field: {"total": "0.01"}}}})
         assert budget_of(await house.ask())["scope"] == scope
         await house.bought(model="wan-2.1-text-to-video")
+    # Nothing of these models has been bought yet, so two at six cents fit.
+    await house.rules({"per_model": {"wan-2.2-*": {"each_user": {"day": "0.13"}}}})
+    for _ in range(2):
+        await house.bought()
+    full = await house.ask()
+    taken = [Decimal(budget_of(full)[name]) for name in ("spent_usd", "reserved_usd")]
+    assert sum(taken) == Decimal("0.12")
+    assert " for wan-2.2-*, which has 0.010000 USD of 0.130000 left" in full.json()["message"]
+    await house.bought(model="wan-2.1-text-to-video")
 
 
 async def reference_seconds(house: House) -> None:
