@@ -50,6 +50,10 @@ class ClientFailed(Exception):
     """The client ended with an error; the text is what it printed."""
 
 
+class ClientHung(ClientFailed):
+    """The client came to no end of its own."""
+
+
 def _python() -> list[str]:
     return [sys.executable]
 
@@ -134,11 +138,13 @@ def run_job(
     output: Path,
     home: Path,
     pause: Path | None = None,
+    patience: float | None = None,
 ) -> Mapping[str, Any]:
     """Runs one job from quote to saved mp4 to complete, as far as this client goes.
 
     `url` is the server's, without a path; `home` is a folder the client may fill as it likes. With
-    `pause` the client makes that file after its order and waits until it is gone.
+    `pause` the client makes that file after its order and waits until it is gone. With `patience`
+    it waits so many seconds for the answer to its order, and not the minutes that it would.
     Raises `Unavailable` where the client cannot be had and `ClientFailed` where it gave up.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -156,6 +162,8 @@ def run_job(
     }
     if pause is not None:
         environment["JOB_PAUSE"] = str(pause)
+    if patience is not None:
+        environment["JOB_PATIENCE_SECONDS"] = str(patience)
     if client.name in NODE_PACKAGES:
         packages = environments.node_environment(NODE_PACKAGES[client.name])
         environment["JOB_PACKAGES"] = str(packages / "node_modules")
@@ -171,7 +179,7 @@ def run_job(
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ClientFailed(f"{client}: no end within {RUN_SECONDS_MAX:.0f} s: {error}") from error
+        raise ClientHung(f"{client}: no end within {RUN_SECONDS_MAX:.0f} s: {error}") from error
     if done.returncode != 0:
         raise ClientFailed(f"{client}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
     seen: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])

@@ -7,6 +7,7 @@ import { pathToFileURL } from "node:url";
 import { isPausing, pause } from "./pausing.mjs";
 
 const { VENICE_URL, VENICE_API_KEY, JOB_MODEL, JOB_OUTPUT, JOB_PACKAGES, HOME } = process.env;
+const { JOB_PATIENCE_SECONDS } = process.env;
 process.env.VENICE_VIDEO_CONFIG_DIR = join(HOME, "venice-video");
 console.warn = console.info = () => {};
 const print = console.log;
@@ -16,6 +17,16 @@ const entry = join(JOB_PACKAGES, "venice-video-harness", "dist", "index.js");
 const { VeniceClient, VeniceRequestError, generateVideo, quoteVideo } = await import(
   pathToFileURL(entry).href
 );
+
+// It has no timeout: after 300 s without an answer Node's own `fetch` fails, which it takes for a
+// broken connection. Those seconds are a setting of the agent that every `fetch` goes through, to be
+// found once there was one.
+if (JOB_PATIENCE_SECONDS !== undefined) {
+  await fetch("data:,");
+  const everywhere = Symbol.for("undici.globalDispatcher.1");
+  const { constructor: Agent } = globalThis[everywhere];
+  globalThis[everywhere] = new Agent({ headersTimeout: JOB_PATIENCE_SECONDS * 1000 });
+}
 
 const client = new VeniceClient(VENICE_API_KEY, VENICE_URL);
 const pricing = { model: JOB_MODEL, duration: "5s", resolution: "480p", aspect_ratio: "16:9" };

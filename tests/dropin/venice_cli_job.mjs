@@ -4,13 +4,19 @@ import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
 import { pause } from "./pausing.mjs";
 
+// Only an order is to be waited for that little.
+const { JOB_PATIENCE_SECONDS, ...patient } = process.env;
 const { JOB_MODEL, JOB_OUTPUT, JOB_PACKAGES } = process.env;
+const around = fileURLToPath(new URL("around_venice_cli.mjs", import.meta.url));
 const program = join(JOB_PACKAGES, "veniceai-cli", "dist", "index.js");
 
 function venice(...words) {
-  return execFileSync(process.execPath, [program, "video", ...words], { encoding: "utf8" });
+  const env = words[0] === "generate" ? process.env : patient;
+  const command = ["--import", around, program, "video", ...words];
+  return execFileSync(process.execPath, command, { encoding: "utf8", env });
 }
 
 const shape = ["-m", JOB_MODEL, "-d", "5s", "-a", "16:9", "-f", "json"];

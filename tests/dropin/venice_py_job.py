@@ -9,6 +9,7 @@ import os
 from importlib.metadata import version
 from pathlib import Path
 
+import aiohttp  # type: ignore[import-not-found]  # it is there where this runs
 from pausing import pause
 from venice_ai import VeniceClient
 from venice_ai.rate_limiting import SimpleRateLimiter
@@ -16,6 +17,10 @@ from venice_ai.rate_limiting import SimpleRateLimiter
 MODEL = os.environ["JOB_MODEL"]
 OUTPUT = Path(os.environ["JOB_OUTPUT"])
 PRICING = {"model": MODEL, "duration_seconds": 5, "resolution": "480p", "aspect_ratio": "16:9"}
+# It waits 120 s for any answer; a setting of its own changes that. What is free it asks again after
+# a timeout, so this costs it nothing but its order.
+PATIENCE = os.environ.get("JOB_PATIENCE_SECONDS")
+SETTINGS = {"timeout": aiohttp.ClientTimeout(120, sock_read=float(PATIENCE))} if PATIENCE else {}
 
 
 async def main() -> None:
@@ -26,7 +31,7 @@ async def main() -> None:
         nonlocal polls
         polls += 1
 
-    async with VeniceClient(rate_limiter=SimpleRateLimiter()) as client:
+    async with VeniceClient(rate_limiter=SimpleRateLimiter(), **SETTINGS) as client:
         listing = await client.models.list(type="video")
         quote = await client.video.quote(**PRICING)
         cheapest = await client.models.resolve_cheapest_video(video_type="text-to-video")

@@ -16,19 +16,17 @@ LATE_SECONDS = 2.9
 somebody who leaves in that very moment counts as delivered."""
 FAILURES = 5
 """Fewer in a row than open the breaker, which would let no order through for a while."""
-STORMS: dict[str, list[dict[str, Any]]] = {
-    "a storm of 500s": [{"before": "accept", "times": FAILURES, "action": {"status": 500}}],
-    "a connection cut after acceptance": [
-        {"before": "answer", "times": 1, "action": {"drop": True}}
-    ],
-    "an answer later than anybody waits": [
-        {"before": "answer", "times": 1, "action": {"delay_seconds": LATE_SECONDS}}
-    ],
-    "a gateway killed before it answers": [
-        {"before": "answer", "times": 1, "action": {"delay_seconds": LATE_SECONDS}}
-    ],
-}
+ERRORS = "a storm of 500s"
+CUT = "a connection cut after acceptance"
+LATE = "an answer later than anybody waits"
 KILLED = "a gateway killed before it answers"
+STORMS: dict[str, list[dict[str, Any]]] = {
+    ERRORS: [{"before": "accept", "times": FAILURES, "action": {"status": 500}}],
+    CUT: [{"before": "answer", "times": 1, "action": {"drop": True}}],
+    LATE: [{"before": "answer", "times": 1, "action": {"delay_seconds": LATE_SECONDS}}],
+    KILLED: [{"before": "answer", "times": 1, "action": {"delay_seconds": LATE_SECONDS}}],
+}
+"""The rules of each; in `LATE` it is for the client to wait less than that."""
 
 
 @asynccontextmanager
