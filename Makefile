@@ -96,7 +96,7 @@ bench-key: dev
 
 # Here a client, an nginx or an strace that is missing is a failure, and nothing is left untested.
 torture: dev
-	DROPIN_REQUIRED=1 $(BIN)/python -m pytest -m torture --timeout=3600 $(ARGS)
+	TOOLS_REQUIRED=1 $(BIN)/python -m pytest -m torture --timeout=3600 $(ARGS)
 
 mutants: dev
 	$(BIN)/python -m tests.mutants $(ARGS)

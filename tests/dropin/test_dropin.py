@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import time
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ import pytest
 
 from tests.dropin.clients import CLIENTS, NORMAL, PRIVATE, RUN_SECONDS_MAX, Client, run_job
 from tests.dropin.environments import Unavailable
+from tests.missing import missing
 
 # A cold start installs the client first; one that is installed takes 2-5 s.
 pytestmark = [pytest.mark.dropin, pytest.mark.timeout(300)]
@@ -140,10 +140,8 @@ def _run(
             home=folder / "home",
             pause=folder / PAUSE if pauses else None,
         )
-    except Unavailable as missing:
-        if os.environ.get("DROPIN_REQUIRED"):
-            raise
-        pytest.skip(f"CLIENT NOT TESTED: {missing} (DROPIN_REQUIRED=1 makes this a failure)")
+    except Unavailable as why:
+        missing(f"CLIENT NOT TESTED: {why}")
 
 
 def _assert_delivery(client: Client, model: str, seen: Mapping[str, Any], url: str) -> None:

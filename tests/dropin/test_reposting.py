@@ -5,18 +5,17 @@ whatever happens on the way, straight and through nginx.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from tests.dropin.clients import CLIENTS, NORMAL, Client, ClientFailed, ClientHung, run_job
 from tests.dropin.environments import Unavailable
 from tests.gateway_process import GatewayProcess, with_rules
+from tests.missing import missing
 from tests.nginx_proxy import PROGRAM, nginx_before
 from tests.promises.asking import Client as Orderly
 from tests.promises.asking import settled_down
@@ -87,7 +86,7 @@ def way(request: pytest.FixtureRequest, gateway: GatewayProcess, tmp_path: Path)
         yield Way(gateway.url, copies_max=1)
         return
     if PROGRAM is None:
-        _miss("nginx is not installed: an order through it is NOT tested")
+        missing("nginx is not installed: an order through it is NOT tested")
     with nginx_before(gateway.port, tmp_path / "nginx") as found:
         yield Way(found, copies_max=2)
 
@@ -163,17 +162,10 @@ def _run(
             home=folder / "home",
             patience=patience,
         )
-    except Unavailable as missing:
-        _miss(f"CLIENT NOT TESTED: {missing}")
+    except Unavailable as why:
+        missing(f"CLIENT NOT TESTED: {why}")
     except ClientHung:
         raise
     except ClientFailed as failed:
         return str(failed)
     return None
-
-
-def _miss(what: str) -> NoReturn:
-    """Skip what cannot be tried here, or fail where everything has to be."""
-    if os.environ.get("DROPIN_REQUIRED"):
-        pytest.fail(what)
-    pytest.skip(f"{what} (DROPIN_REQUIRED=1 makes this a failure)")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_process import GatewayProcess, with_rules
+from tests.missing import missing
 from tests.promises.asking import Client, order
 from tests.promises.books import assert_books_balance, jobs_of
 from tests.simulator_process import SimulatorProcess
@@ -32,7 +33,7 @@ def _zone_at_noon() -> str:
 def clock_file(tmp_path: Path) -> Path:
     """Says how far the gateway's wall clock is from the machine's."""
     if not LIBRARIES:
-        pytest.skip("faketime is not installed: a running gateway's clock is NOT set wrong")
+        missing("faketime is not installed: a running gateway's clock is NOT set wrong")
     path = tmp_path / "clock"
     path.write_text("+0")
     return path

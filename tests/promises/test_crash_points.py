@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from tests.gateway_process import GatewayProcess
+from tests.missing import missing
 from tests.promises.asking import (
     Client,
     eventually,
@@ -58,7 +59,7 @@ def why_no_strace() -> str | None:
 @pytest.fixture
 def strace() -> None:
     if reason := why_no_strace():
-        pytest.skip(reason)
+        missing(reason)
 
 
 @asynccontextmanager

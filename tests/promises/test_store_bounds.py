@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway_process import GatewayProcess, with_rules
+from tests.missing import missing
 from tests.promises.asking import Client, calls, eventually, order
 from tests.promises.books import assert_books_balance, job_of, jobs_of
 from tests.simulator_process import SimulatorProcess
@@ -168,7 +169,7 @@ def small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "small", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount here: full disks are NOT tested")
+        missing("no right to mount here: full disks are NOT tested")
     try:
         yield str(request.param), disk
     finally:

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.gateway_process import GatewayProcess
+from tests.missing import missing
 from tests.nginx_proxy import PROGRAM, nginx_before
 from tests.promises.asking import Client, order, purchases, settled_down
 from tests.promises.books import assert_books_balance
@@ -29,7 +30,7 @@ def url(
         yield shared_gateway.url
         return
     if PROGRAM is None:
-        pytest.skip("nginx is not installed: an order through it is NOT tested")
+        missing("nginx is not installed: an order through it is NOT tested")
     with nginx_before(shared_gateway.port, tmp_path / "nginx") as found:
         yield found
 

@@ -19,6 +19,7 @@ import pytest
 
 from gateway.ports import StoredVideo, StoreFailure, StoreFull
 from gateway.storage.videos_disk import DiskVideoStore, name_of
+from tests.missing import missing
 from tests.storage.fill_videos import VIDEO_BYTES, video_of
 from tests.storage.sample_videos import in_chunks
 
@@ -41,7 +42,7 @@ def why_no_strace() -> str | None:
 @pytest.fixture
 def strace() -> None:
     if (reason := why_no_strace()) is not None:
-        pytest.skip(reason)
+        missing(reason)
 
 
 @dataclass(frozen=True)
@@ -215,7 +216,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={VIDEO_BYTES * 3 // 2}", "small", str(disk)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("no right to mount here: a full and a read-only disk are NOT tested")
+        missing("no right to mount here: a full and a read-only disk are NOT tested")
     try:
         yield disk
     finally:
