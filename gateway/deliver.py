@@ -218,6 +218,9 @@ class Deliveries:
             await self._custody.note(job, {"delivered_at": self._clock.now()})
 
     async def want_deleted(self, job: Job) -> None:
-        """A client asked that delivery complete the job; ours stays for its grace."""
-        if not job.delete_wanted:
-            await self._custody.note(job, {"delete_wanted": True})
+        """A client asked that this delivery complete the job; ours stays for a grace, which begins
+        now where the video was delivered before."""
+        if job.delete_wanted:
+            return
+        again = {} if job.delivered_at is None else {"delivered_at": self._clock.now()}
+        await self._custody.note(job, {"delete_wanted": True, **again})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,14 @@ from tests.simulator_process import SimulatorProcess
 
 VIDEO_SPEED = 80
 """A video takes one or two seconds."""
+SEED = random.SystemRandom().randrange(2**32)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Chance that a failed run tells how to repeat."""
+    print(f"seed {SEED}")
+    return random.Random(SEED)
 
 
 @pytest.fixture(scope="module")

@@ -51,5 +51,5 @@ def purge_at(video: Kept, rules: KeepRules) -> int:
         if video.completed_at is not None:
             due = min(due, max(video.completed_at, video.stored_at))
         if video.delete_wanted and video.delivered_at is not None:
-            due = min(due, video.delivered_at + rules.grace)
+            due = min(due, max(video.stored_at, video.delivered_at) + rules.grace)
     return due

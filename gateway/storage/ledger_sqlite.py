@@ -396,7 +396,8 @@ class SqliteLedger:
         """
         due = (
             "((delivered_at IS NULL AND stored_at <= ?) OR max(stored_at, delivered_at) <= ? "
-            "OR (? AND (completed_at IS NOT NULL OR (delete_wanted AND delivered_at <= ?))))"
+            "OR (? AND (completed_at IS NOT NULL "
+            "OR (delete_wanted AND max(stored_at, delivered_at) <= ?))))"
         )
         values = (
             now - rules.keep_undelivered,

@@ -31,6 +31,8 @@ def video(
         (video(100, completed=50), RULES, 100),
         (video(100, delivered=200, completed=400), RULES, 400),
         (video(100, delivered=200, wanted=True), RULES, 1_200),
+        # fetched again: a broken download of that can be repeated, too
+        (video(9_000, delivered=500, wanted=True), RULES, 10_000),
         # wanted gone after delivery, and not delivered yet
         (video(100, wanted=True), RULES, 30_100),
         (video(100, delivered=200, completed=400, wanted=True), KEEPING, 7_200),

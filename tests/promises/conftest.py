@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 
 import pytest
@@ -10,19 +9,10 @@ import pytest
 from tests.gateway_process import GatewayProcess, with_rules
 from tests.simulator_process import SimulatorProcess
 
-SEED = random.SystemRandom().randrange(2**32)
-
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """Chance that a failed run tells how to repeat."""
-    print(f"seed {SEED}")
-    return random.Random(SEED)
 
 
 @pytest.fixture(scope="session")

@@ -501,7 +501,8 @@ ELSEWHERE = {
     "version": "tests/test_policies.py::test_the_example_of_the_guide_is_read_as_it_says",
     "venice.download_hosts": "tests/upstream/test_downloads.py::"
     "test_the_allowed_hosts_follow_the_policy",
-    "videos.grace": "tests/core/test_retention.py::test_a_video_goes_when_the_rules_say",
+    "videos.grace": "tests/workers/test_reaper.py::"
+    "test_a_delivery_that_completes_leaves_its_grace_however_long_ago_others_were",
     "videos.fetches": "tests/test_track.py::"
     "test_a_changed_policy_changes_how_many_are_fetched_at_once",
     "retry.base": "tests/core/test_retry.py::"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,20 +12,12 @@ from gateway.storage.ledger_sqlite import SqliteLedger
 
 OpenLedger = Callable[[], Awaitable[Ledger]]
 """Opens the one ledger of a test, as often as it was closed before."""
-SEED = random.SystemRandom().randrange(2**32)
 NOON = 1_790_000_000_000
 
 
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def chance() -> random.Random:
-    """Chance that a failed run tells how to repeat."""
-    print(f"seed {SEED}")
-    return random.Random(SEED)
 
 
 @pytest.fixture(params=["sqlite"])

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
+import pytest
+
 from gateway.core.job import Event, State
 from gateway.core.policy import VideoRules
+from gateway.core.retention import KeepRules, Kept, purge_at
 from gateway.core.retry import Outcome
 from gateway.ports import LedgerFull, NoPlace, Reply
 from gateway.storage import ledger_sqlite
@@ -16,6 +22,7 @@ from tests.video_house import DONE, VideoHouse, failing
 
 RULES = VideoRules()
 KEPT = VideoRules(on_complete="keep")
+DAY = 86_400.0
 BUSY = failing(503, Outcome.UNAVAILABLE)
 
 
@@ -139,3 +146,52 @@ async def test_once_a_day_files_of_no_job_are_swept(house: VideoHouse) -> None:
     await house.clock.advance(1)
     await reaper.run_once()
     assert house.store.names == set()
+
+
+@pytest.mark.parametrize("had_before", [False, True])
+async def test_a_delivery_that_completes_leaves_its_grace_however_long_ago_others_were(
+    house: VideoHouse, had_before: bool
+) -> None:
+    job = await house.stored()
+    if had_before:
+        await house.deliveries.note_delivered(job)
+        await house.clock.advance(3 * DAY)
+    await house.deliveries.want_deleted(house.now(job))
+    await house.deliveries.note_delivered(house.now(job))
+    reaper = house.reaper(RULES)
+    await house.clock.advance(DAY - 1)
+    await reaper.run_once()
+    assert house.now(job).state is State.STORED
+    await house.clock.advance(2)
+    await reaper.run_once()
+    assert house.now(job).state is State.PURGED
+
+
+async def test_what_is_purged_is_what_the_rules_say(
+    house: VideoHouse, chance: random.Random
+) -> None:
+    """The ledger finds them by its own words, and so does whoever shows when a video goes."""
+    times, jobs = range(0, 100_000, 1_000), []
+    now = house.clock.now()
+    for _ in range(150):
+        job = await house.stored()
+        facts: dict[str, Any] = {"stored_at": now - chance.choice(times)}
+        for name in ("delivered_at", "completed_at"):
+            facts[name] = chance.choice((None, now - chance.choice(times)))
+        facts["delete_wanted"] = chance.random() < 0.5
+        jobs.append(await house.real.note(job.id, facts))
+    for _ in range(40):
+        keep, keep_undelivered, grace = (chance.choice(times) for _ in range(3))
+        rules = KeepRules(keep, keep_undelivered, grace, chance.random() < 0.5)
+        due = {
+            job.id
+            for job in jobs
+            if purge_at(
+                Kept(job.stored_at or 0, job.delivered_at, job.completed_at, job.delete_wanted),
+                rules,
+            )
+            <= now
+        }
+        found = {job.id for job in await house.real.purgeable(rules, now)}
+        assert found <= due
+        assert len(found) == min(len(due), ledger_sqlite.CHORES_PAGE)
