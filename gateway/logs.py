@@ -44,12 +44,16 @@ def configure(log_format: str | None, level: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(
-        level=logging.WARNING if level != "debug" else logging.INFO,
-        stream=sys.stderr,
-        format="%(levelname)s %(name)s %(message)s",
-        force=True,
+    # What libraries say looks like what we say.
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *ending],
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+        )
     )
+    quiet = logging.WARNING if level != "debug" else logging.INFO
+    logging.basicConfig(level=quiet, handlers=[handler], force=True)
 
 
 def begin_request(request_id: str) -> None:

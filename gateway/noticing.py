@@ -76,8 +76,10 @@ class Noticing:
         self._doubted = 0
         self._seen: set[str] = set()
         """Keys of jobs that ended at the very moment up to which was looked."""
-        self._begun: dict[NoticeEvent, str | None] = {}
+        self._told_of: dict[NoticeEvent, str | None] = {}
+        """Since when conditions hold that were told of."""
         self._told_at: dict[NoticeEvent, int] = {}
+        """When each was told of last, by this process."""
 
     def watch(self, *conditions: Condition) -> None:
         """Tell of these whenever they begin; before the first look."""
@@ -112,7 +114,7 @@ class Noticing:
         marks = {ENDED_MARK: str(self._ended), DOUBTED_MARK: str(self._doubted)}
         await self._outbox.post([], marks)
         for condition in self._conditions:
-            self._begun[condition.event] = await self._ledger.mark(_mark_of(condition.event))
+            self._told_of[condition.event] = await self._ledger.mark(_mark_of(condition.event))
 
     async def run_once(self) -> None:
         """Keep all news since the last look."""
@@ -142,20 +144,20 @@ class Noticing:
             raise
 
     async def _keep_conditions(self) -> None:
+        """Tell of those that have begun. One that was told of lately waits, and is told of then if
+        it still holds: what comes and goes is no news each time, but nothing that stays is missed.
+        """
         for condition in self._conditions:
-            event, why = condition.event, condition.why()
-            if (why is None) == (self._begun[event] is None):
-                continue
-            at = self._clock.now()
-            begun = None if why is None else str(at)
-            key = f"{event}/{at}"
-            notice = Notice(new_id(), key, event, condition.subject, at, facts={"why": why})
-            is_news = why is not None and at - self._told_at.get(event, 0) >= QUIET_MS
-            posted = [self._addressed(notice)] if is_news else []
-            await self._outbox.post(posted, {_mark_of(event): begun})
-            self._begun[event] = begun
-            if is_news:
-                self._told_at[event] = at
+            event, why, at = condition.event, condition.why(), self._clock.now()
+            is_told = self._told_of[event] is not None
+            if why is None and is_told:
+                await self._outbox.post([], {_mark_of(event): None})
+                self._told_of[event] = None
+            elif why is not None and not is_told and at - self._told_at.get(event, 0) >= QUIET_MS:
+                key = f"{event}/{at}"
+                notice = Notice(new_id(), key, event, condition.subject, at, facts={"why": why})
+                await self._outbox.post([self._addressed(notice)], {_mark_of(event): str(at)})
+                self._told_of[event], self._told_at[event] = str(at), at
 
     async def _keep_ended(self) -> None:
         assert self._ended is not None, "begin comes first"

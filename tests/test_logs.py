@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 PROGRAM = """
+import logging
 import structlog
 from gateway.logs import configure
 
@@ -21,6 +23,7 @@ try:
 except AttributeError as error:
     structlog.get_logger("x").error("request.failed", exc_info=error)
     structlog.get_logger("x").exception("chore.failed")
+    logging.getLogger("uvicorn.error").error("a %s failed", "library", exc_info=error)
 """
 
 
@@ -33,6 +36,15 @@ def test_a_failure_in_the_log_shows_its_place_and_no_variable(form: str) -> None
         timeout=60,
         check=True,
     )
-    assert done.stderr.count("a bug of ours") >= 2
+    assert done.stderr.count("a bug of ours") >= 3
     assert "answer" in done.stderr
     assert "CANARY-key" not in done.stderr
+    if form == "json":
+        events = [json.loads(line) for line in done.stderr.splitlines()]
+        assert [event["event"] for event in events] == [
+            "request.failed",
+            "chore.failed",
+            "a library failed",
+        ]
+        assert [event["level"] for event in events] == ["error"] * 3
+        assert events[2]["logger"] == "uvicorn.error"

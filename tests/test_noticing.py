@@ -158,6 +158,26 @@ async def test_a_condition_that_comes_and_goes_is_told_once_in_a_while(tmp_path:
         assert [d.notice.facts["why"] for d in await house.deliveries()] == ["0", "16", "32"]
 
 
+async def test_a_condition_that_comes_again_and_stays_is_told_once_the_quiet_has_ended(
+    tmp_path: Path,
+) -> None:
+    """A drill, and then the real thing."""
+    why: list[str | None] = [None]
+    stopped = Condition(NoticeEvent.SPENDING_STOPPED, "spending", lambda: why[0])
+    async with notice_house(tmp_path, [ALL], conditions=[stopped]) as house:
+        for now in ("a drill", None, "the ledger differs", "the ledger differs"):
+            why[0] = now
+            await house.round()
+            await house.clock.advance(60)
+        assert [d.notice.facts["why"] for d in await house.deliveries()] == ["a drill"]
+        await house.clock.advance(QUIET_MS / 1000)
+        for _ in range(3):
+            await house.round()
+            await house.clock.advance(QUIET_MS / 1000)
+        told = [delivery.notice.facts["why"] for delivery in await house.deliveries()]
+        assert told == ["a drill", "the ledger differs"]
+
+
 async def test_news_is_told_once_by_its_key_and_kept_at_a_stop(tmp_path: Path) -> None:
     async with notice_house(tmp_path, [ALL]) as house:
         for _ in range(2):

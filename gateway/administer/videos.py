@@ -14,6 +14,7 @@ from gateway.administer.jobs import find_job
 from gateway.administer.office import Office
 from gateway.core.errors import Conflict
 from gateway.core.job import Event, IllegalEvent, State
+from gateway.ledgered import dollars
 from gateway.ports import StoredVideo, StoreFailure
 from gateway.records import Job
 
@@ -110,6 +111,8 @@ async def purge(office: Office, actor: str, choice: Choice) -> list[Job]:
         except StoreFailure as error:
             _log.error("video.left_behind", job=job.id, why=str(error))
         office.metrics.video_evictions.labels(REASON).inc()
+        if job.state is State.STORED and job.delivered_at is None:
+            office.metrics.unfetched.inc(dollars(job.settled))
         gone.append(moved)
     detail = {
         "ids": choice.ids,

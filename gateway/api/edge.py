@@ -78,14 +78,16 @@ class Edge:
             _check_headers(scope)
             await self._app(scope, receive, seen)
         except ClientGone:
-            seen.status = seen.status or CLIENT_GONE_STATUS
+            pass
         except Exception as error:
             if seen.status:
                 # The answer has begun; cutting it off is the only honest end.
                 raise
             answer = respond(self._told(error, scope), to_venice_client=is_venice(scope["path"]))
             await answer(scope, receive, seen)
-        self._count(scope, seen.status, time.perf_counter() - started, request_id)
+        finally:
+            status = seen.status or CLIENT_GONE_STATUS
+            self._count(scope, status, time.perf_counter() - started, request_id)
 
     def _address(self, scope: Scope) -> str:
         """Who sent it, as far as that can be trusted."""

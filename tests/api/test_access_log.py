@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,6 +20,8 @@ async def answer(scope: Scope, _receive: Receive, send: Send) -> None:
     """A door that answers with the status in its path."""
     scope["endpoint"] = scope["path"].split("/")[1]
     await send({"type": "http.response.start", "status": int(scope["path"].split("/")[2])})
+    if scope["path"].endswith("/broken"):
+        raise ConnectionError
     await send({"type": "http.response.body"})
 
 
@@ -39,7 +42,7 @@ async def lines(access_log: AccessLog, path: str) -> list[Mapping[str, Any]]:
     async def send(_message: Message) -> None:
         """Nobody listens."""
 
-    with structlog.testing.capture_logs() as logged:
+    with structlog.testing.capture_logs() as logged, suppress(ConnectionError):
         await edge(scope, receive, send)
     return [line for line in logged if line["event"] == "request"]
 
@@ -52,6 +55,7 @@ async def lines(access_log: AccessLog, path: str) -> list[Mapping[str, Any]]:
         ("quiet", "/retrieve/404", 0),
         ("quiet", "/retrieve/503", 1),
         ("all", "/retrieve/200", 1),
+        ("quiet", "/queue/200/broken", 1),
         ("off", "/queue/200", 0),
         ("off", "/retrieve/503", 0),
     ],
