@@ -19,7 +19,7 @@ from gateway.core.job import Event, IllegalEvent
 from gateway.core.money import ZERO, Money
 from gateway.core.verdict import Act, Verdict
 from gateway.ledgered import dollars
-from gateway.metrics import Metrics
+from gateway.metrics import BILL, Metrics
 from gateway.ports import AlreadyThere, Clock, Ledger
 from gateway.records import Job
 
@@ -129,7 +129,7 @@ class Evidence:
             self._metrics.overruns.inc(dollars(over))
         back = before.settled - job.settled
         if back > ZERO:
-            self._metrics.refunds.labels("bill").inc(dollars(back))
+            self._metrics.refunds.labels(BILL).inc(dollars(back))
 
 
 def _told(match: Match, verdict: Verdict) -> str:

@@ -22,7 +22,10 @@ from gateway.ledgered import LedgeredCounter
 
 PREFIX = "venice_gateway_"
 REFUNDED = "credits_refunded"
-"""Why Venice gives money back: the only reason there is."""
+"""Why Venice gives money back; what its bill shows beside that counts as `bill`."""
+BILL = "bill"
+REFUSALS = ("key", "user", "team", "organization", "balance", "models", "job", "per_model")
+EVICTIONS = ("quota", "disk", "completed", "expired", "administrator")
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 60.0)
 _COMMIT = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _LOOKS = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 20.0, 50.0)
@@ -226,7 +229,12 @@ class Metrics:
 
     def _begin_at_nothing(self) -> None:
         """Have rare series from the start: a rate needs a value before the first event."""
-        self.refunds.labels(REFUNDED)
+        for reason in (REFUNDED, BILL):
+            self.refunds.labels(reason)
+        for reason in REFUSALS:
+            self.refusals.labels(reason)
+        for reason in EVICTIONS:
+            self.video_evictions.labels(reason)
         for direction in ("up", "down"):
             self.quote_drifts.labels(direction)
         for finder in ("reader", "scrub"):
