@@ -26,7 +26,7 @@ from gateway.core.budget import Calendar, Limit, Standing
 from gateway.core.charges import BilledJob
 from gateway.core.completion import Kind, Sketch
 from gateway.core.eviction import Held
-from gateway.core.job import Event, State
+from gateway.core.job import Entry, Event, State
 from gateway.core.money import Money
 from gateway.core.notices import Attempt, Delivery, Notice, Telling, Webhook
 from gateway.core.notify import NoticeEvent
@@ -200,8 +200,16 @@ class Ledger(Protocol):
     async def entry_count(self) -> int:
         """How many entries there are: the measure of what `verify` costs."""
 
-    def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
-        """Every entry with a greater id, oldest first."""
+    def entries(
+        self,
+        after: int = 0,
+        *,
+        job: str | None = None,
+        kind: Entry | None = None,
+        at_once: int = 1_000,
+    ) -> AsyncIterator[EntryRow]:
+        """Every entry with a greater id, or those of a job or a kind, oldest first; so many are
+        read at once."""
 
     async def entries_of(self, job_id: str) -> list[EntryRow]: ...
 
@@ -212,10 +220,19 @@ class Ledger(Protocol):
         *,
         states: Iterable[State] = (),
         user: str | None = None,
+        team: str | None = None,
+        model: str | None = None,
+        key: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[Job]:
-        """Newest first; `before` is the id of the last one of the page before."""
+        """Newest first; `before` is the id of the last one of the page before.
+
+        `key` is the id that jobs count under; `since` is in, `until` is out, of when they were
+        ordered.
+        """
 
     async def twins(self, key_id: str, body_digest: str, since: int, known_since: int) -> list[Job]:
         """Jobs of an identical request whose answer is still owed, newest first: those ordered
@@ -261,8 +278,21 @@ class Ledger(Protocol):
         """A user's refusals, newest first; `before` is the number of the last one seen."""
 
     async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None: ...
-    async def audits(self, before: int | None, limit: int) -> list[AuditRow]:
-        """What was audited, newest first; `before` is the number of the last one seen."""
+    async def audits(
+        self,
+        before: int | None,
+        limit: int,
+        *,
+        actor: str | None = None,
+        act: str | None = None,
+        target: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> list[AuditRow]:
+        """What was audited, newest first; `before` is the number of the last one seen.
+
+        `since` is in, `until` is out.
+        """
 
     async def mark(self, name: str) -> str | None:
         """What is remembered of the database itself under a name."""

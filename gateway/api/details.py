@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 from gateway.api.answers import (
-    AdminKeyAnswer,
     DeliveryAnswer,
     EntryAnswer,
     JobAnswer,
@@ -84,12 +83,6 @@ class ReceiptAnswer(JobAnswer):
     entries: list[LineAnswer]
 
 
-class TeamsAnswer(TypedDict):
-    """All teams."""
-
-    teams: list[TeamAnswer]
-
-
 class TeamWithWindows(TeamAnswer):
     """A team, and how its pool stands."""
 
@@ -104,7 +97,18 @@ class UserPolicyAnswer(TypedDict):
     policy: str
     rules: dict[str, Any]
     written_in: dict[str, str]
+    """By the name of a rule, the file and line of it."""
+    shared_rules: dict[str, Any]
+    """The team's and the organization's."""
+    shared_written_in: dict[str, str]
     windows: list[WindowAnswer]
+
+
+class AdoptedJobAnswer(JobWithEntries):
+    """A job that was bought elsewhere."""
+
+    adopted: bool
+    """Whether it is new here."""
 
 
 class LedgerAnswer(TypedDict):
@@ -166,6 +170,31 @@ class RepairAnswer(VerificationAnswer):
     """How many balances had differed."""
 
 
+class VideoTotalsAnswer(TypedDict):
+    """The store in numbers, sizes in bytes."""
+
+    videos: int
+    bytes: int
+    undelivered: int
+    undelivered_bytes: int
+    by_state: dict[str, int]
+    """How many videos are here, evicted and purged."""
+    expiring: int
+    """How many go soon that nobody has fetched."""
+    max_bytes: int
+    free_bytes: int
+
+
+class VideoProofAnswer(TypedDict):
+    """What hashing every stored video found: ids of jobs, and names that no job has."""
+
+    ok: bool
+    checked: int
+    damaged: list[str]
+    missing: list[str]
+    orphans: list[str]
+
+
 class PurgeAnswer(TypedDict):
     """The videos that went, or would go."""
 
@@ -203,12 +232,6 @@ class NoticeAnswer(TypedDict):
     deliveries: list[DeliveryWithTries]
 
 
-class AdminKeysAnswer(TypedDict):
-    """All named admin keys."""
-
-    admin_keys: list[AdminKeyAnswer]
-
-
 class NewAdminKeyAnswer(TypedDict):
     """An admin key that was made; its text is shown this once."""
 
@@ -218,6 +241,12 @@ class NewAdminKeyAnswer(TypedDict):
     role: str
 
 
+class ResetAnswer(TypedDict):
+    """Whose key is another one now."""
+
+    name: str
+
+
 class PoliciesAnswer(TypedDict):
     """The rules in force, in short."""
 
@@ -225,6 +254,12 @@ class PoliciesAnswer(TypedDict):
     policies: list[str]
     teams: list[str]
     warnings: list[str]
+
+
+class RulesAnswer(PoliciesAnswer):
+    """The rules in force, in short and in full."""
+
+    rules: dict[str, Any]
 
 
 class WebhookAnswer(TypedDict):

@@ -252,10 +252,10 @@ def _content_range(span: Span, size: int) -> str:
 
 def _problem(status: int, detail: str) -> tuple[int, Headers, Sequence[Segment]]:
     """An error of our own doors (RFC 9457)."""
-    titles = {412: "Precondition Failed", 416: "Range Not Satisfiable"}
-    body = json.dumps(
-        {"type": "about:blank", "title": titles[status], "status": status, "detail": detail}
-    ).encode()
+    code = {412: "PRECONDITION_FAILED", 416: "RANGE_NOT_SATISFIABLE"}[status]
+    title = code.replace("_", " ").capitalize()
+    problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    body = json.dumps({**problem, "code": code}).encode()
     return status, _content("application/problem+json", len(body)), (body,)
 
 

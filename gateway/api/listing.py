@@ -62,14 +62,20 @@ def answer_list(
     columns: Sequence[str],
     following: str | int | None = None,
     cursor: str = "before",
+    beside: Mapping[str, Any] | None = None,
 ) -> Response:
-    """A page of rows under their name, with `next`, or as CSV; `cursor` is what takes `next`."""
+    """A page of rows under their name, with `next`, or as CSV; `cursor` is what takes `next`.
+
+    What is said `beside` them stands in JSON alone.
+    """
     headers = {"vary": "Accept"}
     if following is not None:
         query = {**request.query_params, cursor: str(following)}
         headers["link"] = f'<?{urlencode(query)}>; rel="next"'
     if not _wants_csv(request, asked):
-        return json_response({name: list(rows), "next": following}, headers=headers)
+        return json_response(
+            {**(beside or {}), name: list(rows), "next": following}, headers=headers
+        )
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(columns)

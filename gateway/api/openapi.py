@@ -45,6 +45,17 @@ _ERROR_SCHEMA = {
     "required": ["error", "message", "code", "source"],
 }
 
+_TAG = {
+    "description": "Names this state of it: what `If-Match` takes.",
+    "schema": {"type": "string"},
+}
+_UNMET = {
+    "If-None-Match": (304, "What the client has already is still the same."),
+    "If-Match": (412, "It is in another state than the one that If-Match names."),
+    "Range": (416, "There are no such bytes."),
+}
+"""What is answered for a condition that is not met."""
+
 Document = dict[str, Any]
 
 
@@ -139,11 +150,18 @@ def _responses(tag: str, said: Said, schemas: Schemas) -> Document:
         found[str(status)] = {"description": "Done."}
         if status != 204:
             found[str(status)]["content"] = _content(said, schemas)
+        if said.has_tag:
+            found[str(status)]["headers"] = {"ETag": _TAG}
     if tag == "venice":
         wrong = {JSON: {"schema": schemas.fixed("Error", _ERROR_SCHEMA)}}
     else:
         wrong = {PROBLEM: {"schema": schemas.fixed("Problem", _PROBLEM_SCHEMA)}}
     found["default"] = {"description": "Refused or failed; `code` says why.", "content": wrong}
+    for condition, (status, description) in _UNMET.items():
+        if condition in said.conditions:
+            found[str(status)] = {"description": description}
+            if status != 304:
+                found[str(status)]["content"] = wrong
     if tag != "open":
         found["401"] = {"description": "No key, or one that opens nothing here.", "content": wrong}
     return found
@@ -153,7 +171,7 @@ def _content(said: Said, schemas: Schemas) -> Document:
     content = {media: {"schema": {"type": "string"}} for media in said.media if media != JSON}
     if JSON in said.media:
         content[JSON] = {"schema": _answer(said, schemas)}
-    if said.rows is not None and said.query is not None and "format" in said.query.model_fields:
+    if said.query is not None and "format" in said.query.model_fields:
         content[CSV] = {"schema": {"type": "string"}}
     return content
 

@@ -32,6 +32,7 @@ TABLE: dict[type[errors.GatewayError], tuple[int, str]] = {
     errors.NotGoverned: (404, "NOT_GOVERNED"),
     errors.MethodNotAllowed: (405, "METHOD_NOT_ALLOWED"),
     errors.OutcomeUnknown: (409, "QUEUE_OUTCOME_UNKNOWN"),
+    errors.RangeNotSatisfiable: (416, "RANGE_NOT_SATISFIABLE"),
     errors.IdempotencyInProgress: (409, "IDEMPOTENCY_IN_PROGRESS"),
     errors.Conflict: (409, "CONFLICT"),
     errors.PreconditionFailed: (412, "PRECONDITION_FAILED"),

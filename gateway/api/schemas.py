@@ -16,6 +16,13 @@ from gateway.api.described import Said
 
 REF = "#/components/schemas/{model}"
 Schema = dict[str, Any]
+CONDITIONS = {
+    "If-Match": "Tags as `ETag` gave them, or `*`; for another state or version, 412.",
+    "If-None-Match": "Tags of what is known already; then 304.",
+    "If-Range": "The tag of what a part is there of; of another version all is sent.",
+    "Range": "Which bytes: `bytes=0-1023`.",
+}
+"""Header fields that make a request conditional (RFC 9110, sections 13 and 14)."""
 _PLAIN = {str: "string", int: "integer", bool: "boolean", NoneType: "null"}
 
 
@@ -44,7 +51,10 @@ class Schemas:
         return self.fixed(body.__name__, schema)
 
     def parameters(self, said: Said) -> list[Schema]:
-        """The fields of a query, each as a parameter."""
+        """The fields of a query and the conditions in the head, each as a parameter."""
+        return [*self._query(said), *(_condition(name) for name in said.conditions)]
+
+    def _query(self, said: Said) -> list[Schema]:
         if said.query is None:
             return []
         schema = _written(said.query.model_json_schema(mode="validation", ref_template=REF))
@@ -60,9 +70,8 @@ class Schemas:
             self.fixed(name, definition)
 
     def of_answer(self, answer: Any) -> Schema:
-        """What a door answers: a type, or its schema; any object for None."""
-        if answer is None:
-            return {"type": "object"}
+        """What a door answers: a type, or its schema."""
+        assert answer is not None, "what is answered in JSON is said"
         return dict(answer) if isinstance(answer, Mapping) else self._of(answer)
 
     def _of(self, hint: Any) -> Schema:
@@ -90,9 +99,19 @@ class Schemas:
                 "type": "object",
                 "description": inspect.getdoc(answer),
                 "properties": fields,
-                "required": list(fields),
+                "required": [name for name in fields if name in answer.__required_keys__],
             },
         )
+
+
+def _condition(name: str) -> Schema:
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": CONDITIONS[name],
+        "schema": {"type": "string"},
+    }
 
 
 def _written(schema: Any) -> Any:

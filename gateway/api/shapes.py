@@ -18,7 +18,7 @@ from gateway.api.answers import (
     UserAnswer,
     WindowAnswer,
 )
-from gateway.api.details import LineAnswer, ReceiptAnswer
+from gateway.api.details import LineAnswer, ReceiptAnswer, SpendAnswer
 from gateway.core.budget import Standing
 from gateway.core.job import State
 from gateway.core.money import ZERO, Money
@@ -168,8 +168,12 @@ def entry_shape(entry: EntryRow) -> EntryAnswer:
 
 def spend_shape(row: Spend, by: str) -> Shape:
     """A row of spending; its first field is called by what it was asked for."""
+    return {by: row.name or None, **spent(row)}
+
+
+def spent(row: Spend) -> SpendAnswer:
+    """What a row of spending amounts to."""
     return {
-        by: row.name or None,
         "settled_usd": str(row.settled),
         "reserved_usd": str(row.reserved),
         "in_doubt_usd": str(row.in_doubt),

@@ -20,7 +20,7 @@ _COLUMNS = ("name", "role", "id", "created_at", "revoked_at")
 def list_(as_json: AsJson = False) -> None:
     """List named admin keys, without what opens doors."""
     with administration() as doors:
-        found = doors.get("admin-keys")["admin_keys"]
+        found = doors.every("admin-keys")
     if as_json:
         as_value(found)
     else:

@@ -25,8 +25,14 @@ _ENTRIES = ("id", "kind", "at", "reserved_usd", "in_doubt_usd", "settled_usd", "
 
 @app.command("list")
 def list_(
+    *,
     state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
     user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
+    key: Annotated[str | None, typer.Option(metavar="ID", help="Only by this key.")] = None,
+    since: Annotated[str | None, typer.Option(metavar="DATE", help="From when, inclusive.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="DATE", help="To when, exclusive.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many; all of them without it.")
     ] = None,
@@ -35,10 +41,12 @@ def list_(
     """List jobs, newest first."""
     found: list[dict[str, Any]] = []
     before: str | None = None
+    which = {"state": state, "user": user, "team": team, "model": model, "key": key}
+    which |= {"since": since, "until": until}
     with administration() as doors, working("Reading jobs") as tell:
         while limit is None or len(found) < limit:
             size = PAGE if limit is None else min(PAGE, limit - len(found))
-            page = doors.get("jobs", state=state, user=user, before=before, limit=size)
+            page = doors.get("jobs", **which, before=before, limit=size)
             found += page["jobs"]
             tell(f"{len(found):,}")
             before = page["next"]

@@ -68,7 +68,7 @@ class Doors:
         after: str | None = None
         while True:
             page = self.get(name, after=after, **query)
-            found += page[name]
+            found += page[name.replace("-", "_")]
             after = page["next"]
             if after is None:
                 return found

@@ -112,7 +112,7 @@ def _shown(user: dict[str, Any], as_json: bool) -> None:
 def list_teams(as_json: AsJson = False) -> None:
     """List the teams that the policy files name."""
     with administration() as doors:
-        found = doors.get("teams")["teams"]
+        found = doors.every("teams")
     if as_json:
         as_value(found)
     else:

@@ -183,6 +183,10 @@ class IdempotencyMismatch(GatewayError):
         )
 
 
+class RangeNotSatisfiable(GatewayError):
+    """The video has none of the bytes that `Range` names."""
+
+
 class IdempotencyInProgress(GatewayError):
     """The first request with this Idempotency-Key is still running."""
 

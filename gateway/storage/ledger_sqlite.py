@@ -20,7 +20,7 @@ import aiosqlite
 import structlog
 
 from gateway.core.budget import Calendar, Limit, Standing
-from gateway.core.job import Event, State
+from gateway.core.job import Entry, Event, State
 from gateway.core.money import Money
 from gateway.core.pacing import CallClass
 from gateway.core.retention import KeepRules
@@ -44,7 +44,7 @@ from gateway.records import (
     Verification,
     VideoTotals,
 )
-from gateway.storage import grants, marks, repeated, rows, spending, transactions
+from gateway.storage import grants, listed, marks, repeated, rows, spending, transactions
 from gateway.storage.access import Access
 from gateway.storage.database import FileLock, prepare, read_only
 from gateway.storage.migrate import Step
@@ -65,12 +65,6 @@ CHORES_PAGE = 200
 _PRUNE_REFUSALS = (
     "DELETE FROM refusals WHERE user = ? AND number <= "
     "(SELECT number FROM refusals WHERE user = ? ORDER BY number DESC LIMIT 1 OFFSET ?)"
-)
-# Each half by its own index: what is held lies by time, for every reservation writes it.
-_OF_USER = (
-    "SELECT number FROM jobs INDEXED BY jobs_by_user WHERE user = ? AND holding <> 'reserved' "
-    "UNION ALL "
-    "SELECT number FROM jobs INDEXED BY jobs_held WHERE user = ? AND holding = 'reserved'"
 )
 _log = structlog.get_logger(__name__)
 
@@ -331,11 +325,18 @@ class SqliteLedger:
         """How many entries there are: ids have no gaps, for none is ever deleted."""
         return int((await self.access.rows("SELECT coalesce(max(id), 0) FROM entries"))[0][0])
 
-    async def entries(self, after: int = 0) -> AsyncIterator[EntryRow]:
-        """Every entry with a greater id, oldest first, a page at a time."""
+    async def entries(
+        self,
+        after: int = 0,
+        *,
+        job: str | None = None,
+        kind: Entry | None = None,
+        at_once: int = ENTRIES_PAGE,
+    ) -> AsyncIterator[EntryRow]:
+        """See `ports.Ledger.entries`."""
         last = after
         while page := await self.access.scan(
-            f"{rows.SELECT_ENTRY} WHERE id > ? ORDER BY id LIMIT ?", (last, ENTRIES_PAGE)
+            *listed.entries(last, job=job, kind=kind, limit=at_once)
         ):
             for row in page:
                 yield rows.entry_of(row)
@@ -360,24 +361,27 @@ class SqliteLedger:
         *,
         states: Iterable[State] = (),
         user: str | None = None,
+        team: str | None = None,
+        model: str | None = None,
+        key: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[Job]:
-        """Newest first, a page at a time."""
-        wanted = list(states)
-        clauses: list[tuple[str, list[Any]]] = []
-        if wanted:
-            clauses.append((f"state IN ({', '.join('?' * len(wanted))})", list(wanted)))
-        if user is not None:
-            clauses.append((f"number IN ({_OF_USER})", [user, user]))
-        if before is not None:
-            clauses.append(("number < (SELECT number FROM jobs WHERE id = ?)", [before]))
-        where = " WHERE " + " AND ".join(c for c, _ in clauses) if clauses else ""
-        values = [value for _, more in clauses for value in more]
-        found = await self.access.scan(
-            f"{rows.SELECT_JOB}{where} ORDER BY number DESC LIMIT ?", [*values, limit]
+        """See `ports.Ledger.jobs`."""
+        asked = listed.jobs(
+            states=list(states),
+            user=user,
+            team=team,
+            model=model,
+            key=key,
+            since=since,
+            until=until,
+            before=before,
+            limit=limit,
         )
-        return [rows.job_of(row) for row in found]
+        return [rows.job_of(row) for row in await self.access.scan(*asked)]
 
     async def twins(self, key_id: str, body_digest: str, since: int, known_since: int) -> list[Job]:
         """See `ports.Ledger.twins`."""
@@ -508,13 +512,22 @@ class SqliteLedger:
             )
         )
 
-    async def audits(self, before: int | None, limit: int) -> list[AuditRow]:
-        """What administration did, newest first, a page at a time."""
-        found = await self.access.scan(
-            f"{marks.SELECT_AUDIT} WHERE number < ? ORDER BY number DESC LIMIT ?",
-            (2**62 if before is None else before, limit),
+    async def audits(
+        self,
+        before: int | None,
+        limit: int,
+        *,
+        actor: str | None = None,
+        act: str | None = None,
+        target: str | None = None,
+        since: int | None = None,
+        until: int | None = None,
+    ) -> list[AuditRow]:
+        """See `ports.Ledger.audits`."""
+        asked = listed.audits(
+            before, actor=actor, act=act, target=target, since=since, until=until, limit=limit
         )
-        return [marks.audit_of(row) for row in found]
+        return [marks.audit_of(row) for row in await self.access.scan(*asked)]
 
     async def mark(self, name: str) -> str | None:
         """What is remembered of the database itself under a name."""

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from gateway.api import answers
+from gateway.api.admin.reconciliations import RunHead
 from gateway.api.listing import _cell
 
 LISTS = {
@@ -23,6 +24,9 @@ LISTS = {
     "audit": ("audit", answers.AuditAnswer),
     "notices": ("notices", answers.DeliveryAnswer),
     "ledger/entries": ("entries", answers.EntryAnswer),
+    "reconciliations": ("runs", RunHead),
+    "teams": ("teams", answers.TeamAnswer),
+    "admin-keys": ("admin_keys", answers.AdminKeyAnswer),
 }
 
 
@@ -93,6 +97,10 @@ def test_keys_and_grants_are_filtered(admin: httpx.Client) -> None:
         ("/users", {"disabled": "perhaps"}),
         ("/jobs", {"format": "xml"}),
         ("/grants", {"colour": "red"}),
+        ("/jobs", {"since": "yesterday"}),
+        ("/audit", {"since": "2026-11-02", "until": "2026-11-01"}),
+        ("/ledger/entries", {"kind": "gift"}),
+        ("/admin-keys", {"role": "owner"}),
     ],
 )
 def test_a_question_with_a_mistake_is_refused(

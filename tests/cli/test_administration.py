@@ -64,6 +64,9 @@ def test_a_job_shows_where_its_money_is_by_either_id(place: Place) -> None:
 
 def test_a_job_in_doubt_is_decided_and_by_whom_is_kept(place: Place) -> None:
     (found,) = place.value("job", "list", "--state", "in_doubt")
+    named = ("--user", found["user"], "--model", found["model"], "--key", found["key"])
+    assert found in place.value("job", "list", *named, "--since", "2020-01-01")
+    assert place.value("job", "list", "--until", "2020-01-01") == []
     assert (found["job"], found["in_doubt_usd"]) == (DOUBTED, "0.250000")
     why = "Venice's bill shows nothing"
     decided = place.value("job", "resolve", DOUBTED, "--release", "--why", why)

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from gateway.administer import audit as verbs
 from gateway.api.admin.guard import office_of
 from gateway.api.answers import AuditAnswer
-from gateway.api.forms import Number, PageSize, read_query
+from gateway.api.forms import Moment, Number, PageSize, Until, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.moments import rfc3339
 from gateway.records import AuditRow
@@ -19,8 +19,13 @@ COLUMNS = tuple(AuditAnswer.__annotations__)
 
 
 class Page(Listing):
-    """From where on; `next` of one page is `before` of the following."""
+    """Which acts, and from where on; `next` of one page is `before` of the following."""
 
+    by: str | None = None
+    act: str | None = None
+    target: str | None = None
+    since: Moment | None = None
+    until: Until | None = None
     before: Number | None = None
     limit: PageSize = 100
 
@@ -28,7 +33,16 @@ class Page(Listing):
 async def audit(request: Request) -> Response:
     """Acts, newest first, a page at a time."""
     page = read_query(request, Page)
-    rows, following = await verbs.page(office_of(request), page.before, page.limit)
+    rows, following = await verbs.page(
+        office_of(request),
+        page.before,
+        page.limit,
+        actor=page.by,
+        act=page.act,
+        target=page.target,
+        since=page.since,
+        until=page.until,
+    )
     shapes = [_shape(row) for row in rows]
     return answer_list(request, page, "audit", shapes, columns=COLUMNS, following=following)
 

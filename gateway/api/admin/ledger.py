@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.administer import spending
+from gateway.administer.jobs import find_job
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import EntryAnswer
 from gateway.api.details import LedgerAnswer
@@ -15,6 +16,7 @@ from gateway.api.forms import Form, Moment, Number, PageSize, Until, Why, read_f
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, spend_shape
+from gateway.core.job import Entry
 from gateway.core.money import ZERO
 from gateway.records import Verification
 
@@ -22,8 +24,11 @@ COLUMNS = tuple(EntryAnswer.__annotations__)
 
 
 class EntriesPage(Listing):
-    """Which entries."""
+    """Which entries, and from where on."""
 
+    job: str | None = None
+    """By its queue_id or its own id."""
+    kind: Entry | None = None
     after: Number = 0
     limit: PageSize = 1_000
 
@@ -78,8 +83,11 @@ def _proof(found: Verification) -> Shape:
 async def entries(request: Request) -> Response:
     """Entries, oldest first, a page at a time."""
     page = read_query(request, EntriesPage)
-    shapes = []
-    async for entry in office_of(request).ledger.entries(page.after):
+    office, shapes = office_of(request), []
+    job = None if page.job is None else (await find_job(office, page.job)).id
+    async for entry in office.ledger.entries(
+        page.after, job=job, kind=page.kind, at_once=page.limit
+    ):
         shapes.append(entry_shape(entry))
         if len(shapes) == page.limit:
             break

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from gateway.administer import reconciling as verbs
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.forms import Form, Moment, Number, PageSize, read_form, read_query
+from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
 from gateway.core.errors import NotFound
 from gateway.moments import rfc3339
@@ -17,7 +18,7 @@ from gateway.reconciled import SHOWN
 from gateway.records import Disagreement, Reconciliation
 
 
-class RunsPage(Form):
+class RunsPage(Listing):
     """Which runs."""
 
     before: Number | None = None
@@ -63,6 +64,17 @@ class RunHead(TypedDict):
     other_currencies: dict[str, str]
 
 
+COLUMNS = tuple(RunHead.__annotations__)
+
+
+class RunsAnswer(TypedDict):
+    """A page of runs, and in words how reconciliation stands."""
+
+    reconciliation: str
+    runs: list[RunHead]
+    next: int | None
+
+
 class RunAnswer(RunHead):
     """A run with its findings by kind; `left_off` says how many more are only counted."""
 
@@ -89,12 +101,14 @@ async def reconciliations(request: Request) -> Response:
         return json_response({**run_shape(ran.run), "spending": ran.spending}, 201)
     page = read_query(request, RunsPage)
     runs, following = await verbs.page(office, page.before, page.limit)
-    return json_response(
-        {
-            "reconciliation": office.reconciler.state,
-            "runs": [head_shape(run) for run in runs],
-            "next": following,
-        }
+    return answer_list(
+        request,
+        page,
+        "runs",
+        [head_shape(run) for run in runs],
+        columns=COLUMNS,
+        following=following,
+        beside={"reconciliation": office.reconciler.state},
     )
 
 

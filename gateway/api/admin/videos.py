@@ -13,6 +13,7 @@ from gateway.administer import videos as verbs
 from gateway.administer.videos import Choice
 from gateway.api.admin.guard import actor_of, office_of
 from gateway.api.answers import VideoAnswer
+from gateway.api.details import VideoProofAnswer, VideoTotalsAnswer
 from gateway.api.forms import Form, Length, PageSize, read_form, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.api.respond import json_response
@@ -64,36 +65,35 @@ async def totals(request: Request) -> Response:
     office = office_of(request)
     found = await office.ledger.video_totals()
     free, rules = office.store.free_bytes(), office.rulebook.videos
-    is_auto = rules.max_bytes == "auto"
     before = expiring_before(rules.keep_rules, office.clock.now())
     jobs = (await office.ledger.totals()).jobs
     kept = (State.STORED, State.EVICTED, State.PURGED)
-    return json_response(
-        {
-            "videos": found.count,
-            "bytes": found.bytes,
-            "undelivered": found.undelivered,
-            "undelivered_bytes": found.undelivered_bytes,
-            "by_state": {state: jobs[state] for state in kept},
-            "expiring": await office.video_records.count_expiring(before),
-            "max_bytes": auto_quota(free, found.bytes) if is_auto else rules.max_bytes,
-            "free_bytes": free,
-        }
-    )
+    answer: VideoTotalsAnswer = {
+        "videos": found.count,
+        "bytes": found.bytes,
+        "undelivered": found.undelivered,
+        "undelivered_bytes": found.undelivered_bytes,
+        "by_state": {state: jobs[state] for state in kept},
+        "expiring": await office.video_records.count_expiring(before),
+        "max_bytes": auto_quota(free, found.bytes)
+        if rules.max_bytes == "auto"
+        else rules.max_bytes,
+        "free_bytes": free,
+    }
+    return json_response(answer)
 
 
 async def verification(request: Request) -> Response:
     """Read every video and compare; nothing is changed."""
     found = await verbs.verify(office_of(request))
-    return json_response(
-        {
-            "ok": found.is_sound,
-            "checked": found.checked,
-            "damaged": list(found.damaged),
-            "missing": list(found.missing),
-            "orphans": list(found.orphans),
-        }
-    )
+    answer: VideoProofAnswer = {
+        "ok": found.is_sound,
+        "checked": found.checked,
+        "damaged": list(found.damaged),
+        "missing": list(found.missing),
+        "orphans": list(found.orphans),
+    }
+    return json_response(answer)
 
 
 async def purge(request: Request) -> Response:

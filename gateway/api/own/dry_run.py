@@ -9,18 +9,24 @@ from starlette.responses import Response
 
 from gateway.api.authenticate import caller_of
 from gateway.api.own.me import SHARED
+from gateway.api.own_answers import (
+    CheaperAnswer,
+    DryRunAnswer,
+    SharedTriedAnswer,
+    TriedAnswer,
+)
 from gateway.api.reading import read_object
 from gateway.api.respond import json_response
 from gateway.api.services import Services, services_of
-from gateway.api.shapes import Shape, time_of
+from gateway.api.shapes import time_of
 from gateway.core.budget import Standing, overruns
 from gateway.core.errors import GatewayError, PolicyRefused
 from gateway.core.money import Money
-from gateway.estimate import Estimate
+from gateway.estimate import Cheaper, Estimate
 from gateway.records import Caller
 from gateway.submit import ANSWER_SECONDS
 
-UNPRICED: Shape = {"would_pass": False, "quote_usd": None, "budgets": [], "cheaper": None}
+UNPRICED: DryRunAnswer = {"would_pass": False, "quote_usd": None, "budgets": [], "cheaper": None}
 """Of a model that is not allowed no form is, and of no price nothing can be said."""
 
 
@@ -36,22 +42,33 @@ async def dry_run(request: Request) -> Response:
     try:
         estimate = await services.estimator.estimate(caller, body, model, deadline)
     except PolicyRefused as refused:
-        why = {"rule": refused.rule, "allowed": refused.allowed, "message": refused.message}
         told = UNPRICED
         if refused.rule != "models":
             with suppress(GatewayError):
                 estimate = await services.estimator.price(caller, body, model, deadline)
                 told = await _tried(services, caller, estimate, deadline)
-        return json_response(told | {"would_pass": False} | why)
+        return json_response(_refused(told, refused))
     told = await _tried(services, caller, estimate, deadline)
     try:
         services.spending.admit()
     except GatewayError as closed:
-        told |= {"would_pass": False, "message": closed.message}
+        told = {**told, "would_pass": False, "message": closed.message}
     return json_response(told)
 
 
-async def _tried(services: Services, caller: Caller, estimate: Estimate, deadline: float) -> Shape:
+def _refused(told: DryRunAnswer, refused: PolicyRefused) -> DryRunAnswer:
+    return {
+        **told,
+        "would_pass": False,
+        "rule": refused.rule,
+        "allowed": refused.allowed,
+        "message": refused.message,
+    }
+
+
+async def _tried(
+    services: Services, caller: Caller, estimate: Estimate, deadline: float
+) -> DryRunAnswer:
     calendar = estimate.rules.rulebook.organization.calendar
     standings = await services.ledger.standings(estimate.limits, calendar, services.clock.now())
     price = estimate.quoted.price
@@ -61,23 +78,28 @@ async def _tried(services: Services, caller: Caller, estimate: Estimate, deadlin
         "would_pass": not overruns(enforced, price) and services.balance.covers(price),
         "quote_usd": str(price),
         "budgets": [_window(standing, price) for standing in standings],
-        "cheaper": cheaper.as_fields() if cheaper else None,
+        "cheaper": _cheaper(cheaper) if cheaper else None,
     }
 
 
-def _window(standing: Standing, price: Money) -> Shape:
+def _cheaper(found: Cheaper) -> CheaperAnswer:
+    return {"changes": dict(found.changes), "quote_usd": str(found.estimate.quoted.price)}
+
+
+def _window(standing: Standing, price: Money) -> TriedAnswer | SharedTriedAnswer:
     """A window before and after; of pools shared with others, only whether the job fits."""
     limit = standing.limit
-    shape: Shape = {
+    shape: SharedTriedAnswer = {
         "scope": limit.scope,
         "name": limit.name,
         "window": limit.window,
         "models": limit.models,
+        "fits": limit.only_observed or not overruns([standing], price),
     }
-    shape["fits"] = limit.only_observed or not overruns([standing], price)
     if limit.scope in SHARED:
         return shape
-    return shape | {
+    return {
+        **shape,
         "limit_usd": str(standing.ceiling),
         "used_before_usd": str(standing.used),
         "used_after_usd": str(standing.used + price),

@@ -6,9 +6,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.api.authenticate import caller_of
+from gateway.api.own_answers import (
+    ExpiringAnswer,
+    MeAnswer,
+    OwnKeyAnswer,
+    OwnWindowAnswer,
+    SharedWindowAnswer,
+)
 from gateway.api.respond import json_response
 from gateway.api.services import Services, services_of
-from gateway.api.shapes import Shape, job_shape, standing_shape, time_of
+from gateway.api.shapes import job_shape, standing_shape, time_of
 from gateway.core.budget import Scope, Standing, least_left
 from gateway.core.job import State
 from gateway.core.money import ZERO
@@ -34,19 +41,18 @@ async def me(request: Request) -> Response:
     expiring = await services.video_records.expiring(
         expiring_before(rules, services.clock.now()), user=user.name, limit=EXPIRING_SHOWN_MAX
     )
-    return json_response(
-        {
-            "user": user.name,
-            "team": user.team,
-            "policy": policy,
-            "key": _key(caller.key),
-            "rules": rulebook.policies[policy].model_dump(mode="json"),
-            "active_jobs": services.book.active(user.name),
-            "budgets": budgets(await _standings(services, caller)),
-            "in_doubt": [job_shape(job) for job in doubted],
-            "expiring": [_expiring(job, rules) for job in expiring],
-        }
-    )
+    answer: MeAnswer = {
+        "user": user.name,
+        "team": user.team,
+        "policy": policy,
+        "key": _key(caller.key),
+        "rules": rulebook.policies[policy].model_dump(mode="json"),
+        "active_jobs": services.book.active(user.name),
+        "budgets": budgets(await _standings(services, caller)),
+        "in_doubt": [job_shape(job) for job in doubted],
+        "expiring": [_expiring(job, rules) for job in expiring],
+    }
+    return json_response(answer)
 
 
 async def _standings(services: Services, caller: Caller) -> list[Standing]:
@@ -65,30 +71,35 @@ async def _standings(services: Services, caller: Caller) -> list[Standing]:
     return await services.ledger.standings(limits, calendar, services.clock.now())
 
 
-def budgets(standings: list[Standing]) -> list[Shape]:
+def budgets(standings: list[Standing]) -> list[OwnWindowAnswer | SharedWindowAnswer]:
     """The windows, each with whether it is the one that has least left.
 
     Of pools shared with others no amount is told: what others spend is theirs to know.
     """
     least = least_left([s for s in standings if not s.limit.only_observed], ZERO)
-    shapes = []
+    shapes: list[OwnWindowAnswer | SharedWindowAnswer] = []
     for standing in standings:
-        shape: Shape = {**standing_shape(standing)}
-        if standing.limit.scope in SHARED:
-            shape = {name: shape[name] for name in ("scope", "name", "window")}
-        is_limiting = standing.left == least and not standing.limit.only_observed
-        shapes.append({**shape, "is_limiting": is_limiting})
+        limit = standing.limit
+        is_limiting = standing.left == least and not limit.only_observed
+        shown: SharedWindowAnswer = {
+            "scope": limit.scope,
+            "name": limit.name,
+            "window": limit.window,
+            "is_limiting": is_limiting,
+        }
+        own: OwnWindowAnswer = {**standing_shape(standing), "is_limiting": is_limiting}
+        shapes.append(shown if limit.scope in SHARED else own)
     return shapes
 
 
-def _expiring(job: Job, rules: KeepRules) -> Shape:
+def _expiring(job: Job, rules: KeepRules) -> ExpiringAnswer:
     """A video that its user has not fetched, and that goes soon."""
     assert job.stored_at is not None, "a stored job knows since when"
     ends = time_of(job.stored_at + rules.keep_undelivered)
     return {"job": job.id, "queue_id": job.queue_id, "expires_at": ends}
 
 
-def _key(key: Key) -> Shape:
+def _key(key: Key) -> OwnKeyAnswer:
     return {
         "id": key.id,
         "name": key.name,

@@ -7,9 +7,10 @@ from starlette.responses import Response
 
 from gateway.api.authenticate import caller_of
 from gateway.api.forms import Form, Moment, Number, PageSize, Until, read_query
+from gateway.api.own_answers import UsageAnswer
 from gateway.api.respond import json_response
 from gateway.api.services import services_of
-from gateway.api.shapes import refusal_shape, spend_shape, time_of
+from gateway.api.shapes import refusal_shape, spent, time_of
 
 
 class Period(Form):
@@ -35,14 +36,13 @@ async def usage(request: Request) -> Response:
     timezone = services.rulebook.organization.calendar.timezone
     days = await spend("day", period.since, period.until, name, timezone=timezone)
     models = await spend("model", period.since, period.until, name)
-    return json_response(
-        {
-            "since": time_of(period.since),
-            "until": time_of(period.until),
-            "days": [spend_shape(row, "day") for row in days],
-            "models": [spend_shape(row, "model") for row in models],
-        }
-    )
+    answer: UsageAnswer = {
+        "since": time_of(period.since),
+        "until": time_of(period.until),
+        "days": [{"day": row.name or None, **spent(row)} for row in days],
+        "models": [{"model": row.name or None, **spent(row)} for row in models],
+    }
+    return json_response(answer)
 
 
 async def refusals(request: Request) -> Response:
