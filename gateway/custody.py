@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from gateway.book import JobBook
-from gateway.core.job import Event
+from gateway.core.job import MISSED, Event
 from gateway.logs import about
 from gateway.metrics import Metrics
 from gateway.ports import Clock, Ledger, StoreFailure, Upstream, VideoStore
@@ -44,6 +44,8 @@ class Custody:
         _log.info(
             "job.moved", **about(moved), state=moved.state, holding=moved.holding, reason=reason
         )
+        if moved.state in MISSED:
+            _log.error("video.missed", **about(moved), state=moved.state, why=reason)
         return self.book.put(moved)
 
     async def note(self, job: Job, facts: Mapping[str, object]) -> Job:

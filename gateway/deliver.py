@@ -111,6 +111,9 @@ class Deliveries:
             return Tried(await self._stall(job, f"its link may not be followed: {error}"))
         if reply.outcome is Outcome.REFUSED and reply.status not in LINK_LIVES_ON:
             return Tried(await self._stall(job, f"its link is dead (status {reply.status})"))
+        if reply.status is not None and 300 <= reply.status < 400:
+            why = f"its link leads elsewhere (status {reply.status}), where nobody follows it"
+            return Tried(await self._stall(job, why))
         return Tried(await self._interrupt(job, f"its link: {reply.outcome}"), has_failed=True)
 
     async def _interrupt(self, job: Job, reason: str) -> Job:

@@ -30,6 +30,7 @@ FLOORS = {
     "gateway.policies": 2,
     "gateway.policy_files": 2,
     "gateway.metrics": 2,
+    "gateway.ledgered": 2,
     "gateway.system_calls": 2,
     "gateway.upstream": VERBS_FLOOR,
     "gateway.storage": VERBS_FLOOR,
@@ -57,13 +58,16 @@ IMPURE_CALLS = frozenset({"open", "print", "input", "eval", "exec", "__import__"
 CLOCK_CALLS = frozenset({"now", "utcnow", "today"})
 
 NETWORK = frozenset(
-    {"httpx", "httpcore", "aiohttp", "requests", "http.client", "urllib3", "socketserver"}
+    """httpx httpcore aiohttp requests http.client urllib.request urllib3 ftplib smtplib
+    socketserver xmlrpc""".split()
 )
 WAYS_OUT = {
     "gateway.upstream.client",
     "gateway.upstream.webhooks",
     # what carries the first: it connects where that says
     "gateway.upstream.wide_reads",
+    # reads which proxies the environment names, and connects to nothing
+    "gateway.upstream.egress",
 }
 
 MONEY_CORE = (

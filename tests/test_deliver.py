@@ -14,6 +14,7 @@ from gateway.api.services import Services
 from gateway.api.videos import send_video
 from gateway.core.job import State
 from gateway.core.mp4 import BrokenVideo
+from gateway.core.retry import Outcome
 from gateway.ports import BodyCut, BodyLost, LinkRefused, StoreFailure, StoreFull
 from tests.video_house import COMPLETED, DAY_MS, LINK, VideoHouse, failing, video, video_house
 
@@ -67,11 +68,14 @@ async def test_a_video_that_no_try_brought_in_a_day_is_stalled(house: VideoHouse
     assert tried.job.state is State.STALLED
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 410])
-async def test_a_dead_link_stalls_the_job(house: VideoHouse, status: int) -> None:
+@pytest.mark.parametrize("status", [301, 302, 307, 308, 401, 403, 404, 410])
+async def test_a_link_that_is_dead_or_leads_elsewhere_stalls_the_job(
+    house: VideoHouse, status: int
+) -> None:
     job = await house.working(download_url=LINK, is_private=True)
     house.venice.retrieves = lambda _: pytest.fail("nobody is asked")
-    house.venice.downloads = lambda _: failing(status)
+    kind = Outcome.NONSENSE if status < 400 else Outcome.REFUSED
+    house.venice.downloads = lambda _: failing(status, kind)
     fetching = await house.tracking.learn(job, COMPLETED)
     assert (await house.deliveries.follow_link(fetching)).job.state is State.STALLED
 

@@ -133,6 +133,7 @@ SAID: Mapping[tuple[str, str], Said] = {
     ),
     ("GET", f"{ADMIN}/jobs/{{id}}"): Said(answer=details.JobWithEntries),
     ("POST", f"{ADMIN}/jobs/{{id}}/resolve"): Said(jobs.Decision, answer=details.JobWithEntries),
+    ("POST", f"{ADMIN}/jobs/{{id}}/refetch"): Said(jobs.Reason, answer=details.JobWithEntries),
     ("GET", f"{ADMIN}/ledger"): Said(answer=details.LedgerAnswer),
     ("GET", f"{ADMIN}/ledger/entries"): Said(
         query=ledger.EntriesPage, rows=("entries", answers.EntryAnswer)

@@ -94,6 +94,17 @@ def resolve(
 
 
 @app.command()
+def refetch(
+    id: Id,
+    why: Annotated[str, typer.Option(metavar="TEXT", help="Why it may be there after all.")],
+    as_json: AsJson = False,
+) -> None:
+    """Have a video fetched again that was paid for and did not come."""
+    with administration() as doors:
+        _shown(doors.post("jobs", id, "refetch", body={"why": why}), as_json)
+
+
+@app.command()
 def adopt(
     queue_id: Annotated[
         str | None, typer.Argument(metavar="[QUEUE_ID]", help="Venice's id of the job.")

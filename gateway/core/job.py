@@ -112,6 +112,9 @@ JOB_TABLE: dict[tuple[State, Event], State] = {
 OPEN_STATES = frozenset({State.PROCESSING, State.FETCHING})
 """Venice is still to be asked about these."""
 
+MISSED = frozenset({State.STALLED, State.UNDELIVERABLE, State.LOST})
+"""Ends that were paid for without a video to show; administrators are told of each."""
+
 UNANSWERED_STATES = frozenset({State.RESERVED, State.SENDING})
 """A request of ours may be running for these; found at a start, they were cut off by a crash."""
 

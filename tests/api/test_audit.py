@@ -13,6 +13,7 @@ from tests.api.conftest import ADMIN
 Changes = Iterator[tuple[str, str, str, dict[str, Any]]]
 ELSEWHERE = {
     ("POST", "/jobs/{id}/resolve"): "needs a doubt: tests/cli/test_administration.py",
+    ("POST", "/jobs/{id}/refetch"): "needs a missed video: tests/promises/test_refetch.py",
     ("POST", "/reconciliations"): "needs Venice's bill: tests/cli/test_reconcile.py",
     ("POST", "/notices/test"): "needs a receiver: tests/promises/test_notices.py",
     ("POST", "/notices/{id}/redeliver"): "the same",

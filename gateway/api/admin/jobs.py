@@ -52,6 +52,12 @@ class Decision(Form):
     why: Why
 
 
+class Reason(Form):
+    """Why something is done."""
+
+    why: Why
+
+
 def _link(value: str) -> str:
     if not value.isascii() or not value.isprintable() or " " in value:
         raise ValueError("it is no address")
@@ -127,6 +133,15 @@ async def resolve(request: Request) -> Response:
         why=form.why,
     )
     return json_response(await _whole(office, decided))
+
+
+async def refetch(request: Request) -> Response:
+    """Have a video fetched again that was paid for and did not come."""
+    office, form = office_of(request), await read_form(request, Reason)
+    reopened = await verbs.refetch_job(
+        office, actor_of(request), request.path_params["id"], why=form.why
+    )
+    return json_response(await _whole(office, reopened))
 
 
 async def adoption(request: Request) -> Response:

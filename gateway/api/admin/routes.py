@@ -41,6 +41,7 @@ DOORS: dict[str, Route] = {
     "admin_jobs_adopt": Route(f"{PREFIX}/jobs/adopt", jobs.adoption, methods=["POST"]),
     "admin_job": Route(f"{PREFIX}/jobs/{{id}}", jobs.job),
     "admin_job_resolve": Route(f"{PREFIX}/jobs/{{id}}/resolve", jobs.resolve, methods=["POST"]),
+    "admin_job_refetch": Route(f"{PREFIX}/jobs/{{id}}/refetch", jobs.refetch, methods=["POST"]),
     "admin_ledger": Route(f"{PREFIX}/ledger", ledger.ledger),
     "admin_ledger_entries": Route(f"{PREFIX}/ledger/entries", ledger.entries),
     "admin_ledger_verification": Route(f"{PREFIX}/ledger/verification", ledger.verification),
