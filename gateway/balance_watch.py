@@ -35,6 +35,8 @@ FRESH_SECONDS = 60.0
 IDLE_SECONDS = 600.0
 HURRY_SECONDS = 5.0
 """Between two looks while orders are refused for it: a topped-up account is noticed at once."""
+REFUSED_SECONDS = 30.0
+"""How long an order that was refused for it is a reason to look: who tells of it looks in turns."""
 USABLE_SECONDS = 1_800.0
 """An older balance says nothing any more, and refuses nobody."""
 ASK_SECONDS = 20.0
@@ -96,8 +98,11 @@ class BalanceWatch:
         """Of orders that are being reserved."""
         self._spoken_for = ZERO
         """The sum of both."""
-        self.low: str | None = None
-        """Why somebody must look; None while there is enough."""
+        self._short: str | None = None
+        """Why what is left is little; None while there is enough."""
+        self._refused: str | None = None
+        """What was last refused for it."""
+        self._refused_at = float("-inf")
 
     @property
     def known(self) -> KnownBalance | None:
@@ -105,6 +110,12 @@ class BalanceWatch:
         if self._balance is None:
             return None
         return KnownBalance(self._balance.dollars, self._asked_at)
+
+    @property
+    def low(self) -> str | None:
+        """Why somebody must look; None while there is enough."""
+        is_lately = self._clock.monotonic() - self._refused_at < REFUSED_SECONDS
+        return self._refused if is_lately else self._short
 
     def follow(self, job: Job) -> None:
         """Take a job in, as it is now."""
@@ -131,7 +142,8 @@ class BalanceWatch:
         Once it is reserved, the job itself counts.
         """
         if not self.covers(price):
-            self.low = f"an order of {price} USD is not covered by the balance at Venice"
+            self._refused = f"an order of {price} USD is not covered by the balance at Venice"
+            self._refused_at = self._clock.monotonic()
             self.hurry()
             raise OrganizationBroke(BROKE)
         self._claimed += price
@@ -203,9 +215,9 @@ class BalanceWatch:
         self._spoken_for = sum((price for _, price in self._prices.values()), self._claimed)
         left = found.dollars - self._spoken_for
         if not found.is_limiting or left.micros >= max(1, DAYS_LEFT_LOW * self._pace.micros):
-            self.low = None
+            self._short = None
         else:
-            self.low = f"{left} USD are left at Venice, and {self._pace} USD were spent in a day"
+            self._short = f"{left} USD are left at Venice, and {self._pace} USD were spent in a day"
 
 
 def _unread(reply: Reply) -> None:

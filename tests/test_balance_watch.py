@@ -13,6 +13,7 @@ from gateway.balance_watch import (
     FRESH_SECONDS,
     HURRY_SECONDS,
     IDLE_SECONDS,
+    REFUSED_SECONDS,
     USABLE_SECONDS,
     BalanceWatch,
 )
@@ -259,4 +260,17 @@ async def test_fewer_than_three_days_at_the_last_ones_pace_are_low() -> None:
     assert home.watch.low == "2.990000 USD are left at Venice, and 1.000000 USD were spent in a day"
     home.answers[Endpoint.BALANCE] = billing("3")
     await home.look(2 * IDLE_SECONDS)
+    assert home.watch.low is None
+
+
+async def test_an_order_that_was_refused_for_it_is_a_reason_to_look_for_a_while() -> None:
+    """Not only until the next answer of Venice's, which may come before anybody has looked."""
+    home = account("0.01")
+    await home.look()
+    with pytest.raises(OrganizationBroke), home.watch.claim(Money(10**9)):
+        pytest.fail("it was let through")
+    await home.look(HURRY_SECONDS)
+    assert home.watch.low is not None
+    assert "is not covered" in home.watch.low
+    await home.look(REFUSED_SECONDS)
     assert home.watch.low is None
