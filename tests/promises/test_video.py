@@ -16,8 +16,8 @@ import pytest
 
 from gateway.simulator.corruption import CORRUPTIONS
 from gateway.storage.videos_disk import name_of
-from tests.gateway_process import ORGANIZATION_KEY, GatewayProcess
-from tests.promises.asking import MODEL, PRIVATE_MODEL, Client, eventually
+from tests.gateway_process import ORGANIZATION_KEY, GatewayProcess, with_rules
+from tests.promises.asking import MODEL, NO_CALLS, PRIVATE_MODEL, Client, eventually
 from tests.promises.books import assert_books_balance, job_of, jobs_of
 from tests.simulator_process import SimulatorProcess
 
@@ -29,6 +29,12 @@ CUTS: dict[str, dict[str, Any]] = {
 TRIES_MAX = 3
 FILLS_AT_ONCE = 4
 """As many as the policy lets be fetched at a time."""
+LARGE_BYTES = 10_000_000
+"""A system takes more than 4 MB for a client that reads nothing: most of it is still to be sent."""
+RECEIVED_BYTES_MAX = 65_536
+"""Of that, what lies on the client's side."""
+BUFFERED_BYTES_MAX = 5 * 2**20
+"""Both sides together, with some room."""
 AT_ONCE = 10
 """Turns of all the ways together: each takes as long as the pauses between tries do."""
 
@@ -170,35 +176,125 @@ async def test_a_suspiciously_small_video_is_delivered_as_it_came_flagged_and_co
 
 @pytest.mark.parametrize("times", [20, pytest.param(500, marks=pytest.mark.torture)])
 async def test_a_client_that_breaks_off_anywhere_downloads_the_same_again(
-    gateway: GatewayProcess, simulator: SimulatorProcess, times: int, chance: random.Random
+    simulator: SimulatorProcess, tmp_path: Path, times: int, chance: random.Random
 ) -> None:
-    """R18: even where it asked that delivery delete the media."""
-    async with Client(gateway) as client:
-        queue_id = await client.buy("broken off")
-        await client.finished(queue_id)
-        original = job_of(gateway, queue_id).video_sha256
+    """R18: although each asks that delivery delete the media, and the policy does that at once."""
+    large = {"kind": "ready_now", "video_bytes_min": LARGE_BYTES}
+    prompts = [f"broken off {number}" for number in range(FILLS_AT_ONCE)]
+    simulator.faults(
+        [
+            {"endpoint": "queue", "match": {"prompt_contains": "never"}, "outcome": "stuck"},
+            {"endpoint": "queue", "outcome": large},
+            *(_is_video({"slow_bytes_per_second": 3_000_000}, prompt) for prompt in prompts),
+        ]
+    )
+    with GatewayProcess(tmp_path, simulator, policies=_purging("1s")) as gateway:
+        async with Client(gateway) as client:
+            never = await client.buy("never ready")
+            bought = [await client.buy(prompt) for prompt in prompts]
+            for _ in range(times):
+                queue_id = chance.choice([never, *bought])
+                stays = chance.uniform(0, 0.03)
+                await asyncio.to_thread(_break_off, gateway, queue_id, 0, stays)
+                _assert_only_stored_are_deleted(gateway, simulator)
+
+            async def are_deleted() -> bool:
+                return _assert_only_stored_are_deleted(gateway, simulator) == set(bought)
+
+            await eventually(are_deleted, 40)
+            await _break_off_early(gateway, bought, times, chance)
+            # Two rounds of what lets videos go.
+            await asyncio.sleep(2.5)
+            for queue_id in bought:
+                job = job_of(gateway, queue_id)
+                assert (job.state, job.delete_wanted) == ("stored", True)
+                assert job.delivered_at is None
+            # Delivered ones would go meanwhile.
+            gateway.write_policies(_purging("1d"))
+            await asyncio.to_thread(gateway.reload)
+            for _ in range(times):
+                queue_id = chance.choice(bought)
+                size = job_of(gateway, queue_id).video_bytes or 0
+                await asyncio.to_thread(_break_off, gateway, queue_id, chance.randrange(size))
+                again = await client.retrieve(queue_id, delete_media_on_completion=True)
+                digest = hashlib.sha256(again.content).hexdigest()
+                assert digest == job_of(gateway, queue_id).video_sha256
+            for queue_id in bought:
+                await client.retrieve(queue_id, delete_media_on_completion=True)
+            gateway.write_policies(_purging("1s"))
+            await asyncio.to_thread(gateway.reload)
+
+            async def are_purged() -> bool:
+                return {job_of(gateway, queue_id).state for queue_id in bought} == {"purged"}
+
+            # The flag does what it says once somebody has the whole.
+            await eventually(are_purged)
+            assert job_of(gateway, never).state == "processing"
+            assert _assert_only_stored_are_deleted(gateway, simulator) == set(bought)
+
+
+def _purging(grace: str) -> dict[str, Any]:
+    return with_rules(videos={"on_complete": "purge", "grace": grace})
+
+
+def _assert_only_stored_are_deleted(
+    gateway: GatewayProcess, simulator: SimulatorProcess
+) -> set[str]:
+    """The queue_ids of this gateway's jobs whose copies Venice has deleted."""
+    # In this order: what is deleted now must be stored by the time we look.
+    deleted = {job["queue_id"] for job in simulator.truth(NO_CALLS)["jobs"] if job["deleted"]}
+    ours = [job for job in jobs_of(gateway) if job.queue_id in deleted]
+    assert all(job.video_sha256 for job in ours)
+    return {job.queue_id or "" for job in ours}
+
+
+async def _break_off_early(
+    gateway: GatewayProcess, queue_ids: list[str], times: int, chance: random.Random
+) -> None:
+    """Leave while the gateway still has much to send, and return when it has seen them all go."""
+    before = _answered(gateway)
+    for _ in range(times):
+        queue_id = chance.choice(queue_ids)
         size = job_of(gateway, queue_id).video_bytes or 0
-        for _ in range(times):
-            count = chance.randrange(size)
-            read = await asyncio.to_thread(_break_off, gateway, queue_id, count)
-            assert read >= min(count, size)
-            again = await client.retrieve(queue_id, delete_media_on_completion=True)
-            assert hashlib.sha256(again.content).hexdigest() == original
+        count = chance.randrange(1, size - BUFFERED_BYTES_MAX)
+        read = await asyncio.to_thread(_break_off, gateway, queue_id, count)
+        assert count <= len(read) < size - BUFFERED_BYTES_MAX
+        assert read.startswith(b"HTTP/1.1 200"), read[:100]
+
+    async def have_ended() -> bool:
+        return await asyncio.to_thread(_answered, gateway) >= before + times
+
+    await eventually(have_ended)
 
 
-def _break_off(gateway: GatewayProcess, queue_id: str, count: int) -> int:
+def _answered(gateway: GatewayProcess) -> float:
+    """Retrieves whose answer was a success and has come to its end, whatever that was."""
+    name = 'venice_gateway_requests_total{door="retrieve",status="200"}'
+    return gateway.metrics().get(name, 0)
+
+
+def _break_off(
+    gateway: GatewayProcess, queue_id: str, count: int, stays_seconds: float = 0
+) -> bytes:
+    """Ask for the video and for its deletion, wait for so many bytes of the answer, and leave."""
     body = f'{{"queue_id":"{queue_id}","delete_media_on_completion":true}}'
     head = (
         f"POST /api/v1/video/retrieve HTTP/1.1\r\nHost: 127.0.0.1:{gateway.port}\r\n"
         f"Authorization: Bearer {gateway.user_key}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n{body}"
+        f"Prefer: wait=20\r\nContent-Length: {len(body)}\r\n\r\n{body}"
     )
-    read = 0
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as connection:
+    read = bytearray()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVED_BYTES_MAX)
+        connection.settimeout(10)
+        connection.connect(("127.0.0.1", gateway.port))
         connection.sendall(head.encode())
-        while read < count:
-            read += len(connection.recv(min(65_536, count - read)))
-    return read
+        while len(read) < count:
+            piece = connection.recv(min(65_536, count - len(read)))
+            assert piece, f"the answer ended after {len(read)} bytes"
+            read += piece
+        time.sleep(stays_seconds)
+    return bytes(read)
 
 
 async def test_venices_copy_is_deleted_only_after_ours_is_stored(

@@ -9,7 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
@@ -27,6 +27,28 @@ PROGRAM = (sys.executable, "-m", "tests.storage.fill_videos")
 HERE = Path(__file__).parents[2]
 STRACE = shutil.which("strace")
 SECONDS_MAX = 30
+KNOWN_NAMES = """
+import asyncio, pathlib, secrets, sys
+secrets.token_hex = lambda _: "known"
+from tests.storage.fill_videos import main
+asyncio.run(main(pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+"""
+"""The same program with no chance in the names of its files: faults are planted in calls about a
+path, or those of the interpreter itself would fail as well."""
+ERRORS = {"ENOSPC": "StoreFull", "EIO": "StoreFailure"}
+FILL_STEPS = {
+    "openat": 6,
+    "fallocate": 1,
+    "write": 3,
+    "pread64": 3,
+    "fsync": 6,
+    "mkdir": 2,
+    "rename": 1,
+    "close": 6,
+}
+"""The calls of a fill that can fail it, and at least how often each is made."""
+OFTEN_TRIED = [("write", "ENOSPC"), ("mkdir", "EIO"), ("rename", "EIO")]
+"""These on every run; all of them among the long tests."""
 
 
 @cache
@@ -58,17 +80,19 @@ class Run:
         return {job: text for job, text in self.outcomes.items() if len(text) == 64}
 
 
-def traced(root: Path, *faults: str, count: int = 1) -> Run:
-    """Fill `count` videos with faults planted."""
+def traced(root: Path, *faults: str, count: int = 1, about: Sequence[Path] = ()) -> Run:
+    """Fill `count` videos with faults planted, in calls about these paths alone where given."""
     calls = ",".join(fault.split(":", 1)[0] for fault in faults)
     command = [str(STRACE), "-f", "-qq", "-o", "/dev/null", "-e", f"trace={calls}"]
+    command += [part for path in about for part in ("-P", str(path))]
+    program = (sys.executable, "-c", KNOWN_NAMES) if about else PROGRAM
     if not any("signal=" in fault for fault in faults):
         command.append("--seccomp-bpf")  # faster, but with it a later signal is never sent
     for fault in faults:
         command += ["-e", f"inject={fault}"]
     DiskVideoStore(root)
     done = subprocess.run(
-        [*command, *PROGRAM, str(root), "0", str(count)],
+        [*command, *program, str(root), "0", str(count)],
         capture_output=True,
         text=True,
         cwd=HERE,
@@ -133,6 +157,67 @@ def test_a_kill_at_any_step_shows_a_whole_video_or_none(strace: None, tmp_path: 
         assert statuses[call][-1] == 0, f"{call}: a fill never ended"
         assert len(statuses[call]) > times, f"{call}: fewer steps than known: {statuses[call]}"
         assert 0 not in statuses[call][:-1]
+
+
+def paths_of_a_fill(root: Path, job: str) -> list[Path]:
+    """Everything that a fill touches: its file under both names, and the folders above them."""
+    name = name_of(job)
+    final = root / name[:2] / name[2:4] / f"{name}.mp4"
+    part = root / "incoming" / f"{name}.known.part"
+    return [part, final, final.parent, final.parent.parent, root]
+
+
+def fail_at_each(call: str, error: str, folder: Path) -> list[str]:
+    """Fail the first, second, ... such call of a fill; what became of it, until none is left."""
+    outcomes = []
+    for turn in range(1, 20):
+        root = folder / f"{call}-{error}-{turn}"
+        fault = f"{call}:error={error}:when={turn}"
+        run = traced(root, fault, count=2, about=paths_of_a_fill(root, "job-0"))
+        assert run.status == 0
+        # A fault that the first fill did not meet may have been the second one's.
+        assert run.acknowledged, f"{fault}: the fill after it"
+        assert run.acknowledged.keys() <= found_whole(root, range(2)), fault
+        assert not list((root / "incoming").iterdir()), fault
+        # What failed can be filled again, over whatever the first try left.
+        again = asyncio.run(fill(DiskVideoStore(root), 0, VIDEO_BYTES))
+        check_after_kill(root, range(2), {**run.acknowledged, "job-0": again.sha256})
+        outcomes.append(run.outcomes["job-0"])
+        if "job-0" in run.acknowledged:
+            break
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        pytest.param(call, error, marks=[] if (call, error) in OFTEN_TRIED else pytest.mark.torture)
+        for call in FILL_STEPS
+        for error in ERRORS
+    ],
+)
+def test_a_fill_that_fails_at_any_step_acknowledges_nothing_and_leaves_no_part(
+    strace: None, tmp_path: Path, call: str, error: str
+) -> None:
+    *failed, last = fail_at_each(call, error, tmp_path)
+    assert len(last) == 64, "a fill never ended"
+    assert set(failed) == {ERRORS[error]}
+    assert len(failed) >= FILL_STEPS[call], f"fewer steps than known: {failed}"
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_what_cannot_be_cleared_away_is_never_seen_and_goes_at_the_next_start(
+    strace: None, tmp_path: Path, error: str
+) -> None:
+    """The first fill fails and its part cannot be removed; of the second nothing is left anyway."""
+    run = traced(
+        tmp_path, f"write:error={error}:when=2", f"unlink:error={error}:when=1..2", count=2
+    )
+    assert run.status == 0
+    assert run.outcomes["job-0"] == ERRORS[error]
+    assert found_whole(tmp_path, range(2)) == run.acknowledged.keys() == {"job-1"}
+    assert len(list((tmp_path / "incoming").iterdir())) == 1
+    asyncio.run(open_all(tmp_path, run.acknowledged))
 
 
 @pytest.mark.parametrize(
