@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,27 @@ from gateway.core.retry import Endpoint
 from gateway.traces import Traces, open_traces
 from gateway.upstream.client import VeniceClient
 from tests.gateway_process import ORGANIZATION_KEY, ROOT, GatewayProcess
+from tests.missing import missing
 from tests.promises.asking import MODEL, Client, order
 from tests.simulator_process import SimulatorProcess
 from tests.upstream.clients import OK_JSON
 from tests.upstream.raw_server import raw_server, saying
 
-service = pytest.importorskip(
-    "opentelemetry.proto.collector.trace.v1.trace_service_pb2",
-    reason="the extra `otel` is not installed: traces are NOT tested",
-)
+service: Any = None
+with suppress(ImportError):
+    service = import_module("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
 PROMPT = "CANARY-prompt-of-a-traced-film"
 SPANS_SECONDS_MAX = 20.0
+
+
+@pytest.fixture(autouse=True)
+def the_extra() -> None:
+    """Everything here needs it."""
+    if service is None:
+        missing("the extra `otel` is not installed: traces are NOT tested")
 
 
 class Collector:

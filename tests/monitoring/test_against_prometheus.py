@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from grafana.pages import ANNOTATIONS, PAGES
+from tests.missing import missing
 from tests.monitoring.asked import ALERTS, RECORDED
 from tests.monitoring.stand import Stand, is_possible, stand
 
@@ -16,14 +17,12 @@ PLAY_SECONDS = 150.0
 """A change of the rules is told from a restart by there being none in the two minutes before."""
 COMPARED = re.compile(r" (==|>=|<=|<|>) ")
 
-pytestmark = [
-    pytest.mark.torture,
-    pytest.mark.timeout(400),
-    pytest.mark.skipif(not is_possible(), reason="prometheus is not installed: queries NOT run"),
-]
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(400)]
 
 
 def test_every_query_gives_data(tmp_path: Path) -> None:
+    if not is_possible():
+        missing("prometheus is not installed: queries NOT run")
     with stand(tmp_path, PLAY_SECONDS) as found:
         empty = [where for where, has_data in _asked(found) if not has_data]
         unwell = [rule["name"] for rule in found.rules() if rule["health"] != "ok"]

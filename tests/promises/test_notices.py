@@ -1,11 +1,18 @@
-"""Notices from a real gateway: each job's end is told once, signed, also where it was killed."""
+"""Notices from a real gateway: whatever is to be told is told once, signed, also where it was
+killed.
+"""
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,11 +20,15 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.gateway_process import CommandRefused, GatewayProcess, with_rules
-from tests.promises.asking import Client
+from tests.promises.asking import PRICE, Client, order, settled_down
 from tests.simulator_process import SimulatorProcess
 
 SECRET = "whsec_c29tZXRoaW5nIHRoYXQgbm9ib2R5IGtub3dz"
 SECONDS_MAX = 20.0
+BLOCK_SECONDS = 3
+"""Longer than the pause between two looks at what is so."""
+ALMOST_ALL_OF_ITS_TIME_MS = 29 * 86_400_000
+"""Of the thirty days that a video stays which nobody fetches."""
 BODY = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a gondola", "duration": "5s"}
 
 
@@ -48,6 +59,11 @@ class Listener:
         """What was told of an event, in order."""
         return [said["data"]["subject"] for said in self.heard if said["type"] == event]
 
+    def told_of(self, event: str, subject: str) -> list[dict[str, Any]]:
+        """What was told of an event of a subject, in order."""
+        found = (said["data"] for said in self.heard if said["type"] == event)
+        return [data for data in found if data["subject"] == subject]
+
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
@@ -68,10 +84,17 @@ def told(
     folder = tmp_path_factory.mktemp("told")
     rules = {
         "notify": [{"url": listener.url, "secret": "env:NOTICE_SECRET"}],
-        "policies": {"default": {"webhook_hosts": ["hook.example"]}},
+        "policies": {
+            "default": {"webhook_hosts": ["hook.example"]},
+            "small": {"extends": "default", "each_user": {"total": "0.1"}, "warn_at": ["50%"]},
+        },
     }
     with GatewayProcess(
-        folder, fast_simulator, policies=with_rules(**rules), settings={"NOTICE_SECRET": SECRET}
+        folder,
+        fast_simulator,
+        policies=with_rules(**rules),
+        users={"anna": None, "berta": "small"},
+        settings={"NOTICE_SECRET": SECRET},
     ) as running:
         yield running
 
@@ -174,3 +197,103 @@ async def test_a_user_sets_a_webhook_only_where_the_policy_allows_its_host(
         assert (await client.put("/webhook", json={"url": "hook.example"})).status_code == 400
         assert (await client.delete("/webhook")).status_code == 204
         assert (await client.delete("/webhook")).status_code == 404
+
+
+def once(listener: Listener, event: str, subject: str) -> dict[str, Any]:
+    """Wait until an event of a subject is told; what was told, which was told once."""
+    until(lambda: listener.told_of(event, subject))
+    [data] = listener.told_of(event, subject)
+    return data
+
+
+async def test_a_job_that_fails_at_a_cost_is_told(
+    told: GatewayProcess, listener: Listener, simulator: SimulatorProcess
+) -> None:
+    simulator.faults([{"endpoint": "queue", "outcome": "fail_billed", "times": 1}])
+    job = await ordered(told)
+    data = once(listener, "job.failed", job)
+    assert (data["user"], data["state"]) == ("anna", "failed_billed")
+    assert Decimal(data["settled_usd"]) == Decimal(data["quote_usd"]) > 0
+
+
+async def test_a_job_whose_fate_is_unknown_is_told(
+    told: GatewayProcess, listener: Listener, simulator: SimulatorProcess
+) -> None:
+    simulator.faults([{"endpoint": "queue", "before": "answer", "action": {"drop": True}}])
+    async with Client(told) as client:
+        answer = await client.queue(order("nobody knows"))
+    assert answer.status_code == 409, answer.text
+    data = once(listener, "job.in_doubt", answer.json()["job"])
+    assert (data["user"], data["state"]) == ("anna", "in_doubt")
+    assert Decimal(data["in_doubt_usd"]) == PRICE
+
+
+async def test_a_budget_that_fills_up_and_then_refuses_is_told_of_each_once(
+    told: GatewayProcess, listener: Listener, simulator: SimulatorProcess
+) -> None:
+    del simulator
+    async with Client(told, "berta") as client:
+        await client.buy("the first is most of it")
+        share = once(listener, "budget.threshold", "berta")
+        for number in range(2):
+            refused = await client.queue(order(f"one too many {number}"))
+            assert refused.status_code == 402, refused.text
+    assert (share["scope"], share["window"], share["percent"]) == ("user", "total", 50)
+    assert (share["used_usd"], share["limit_usd"]) == ("0.060000", "0.100000")
+    full = once(listener, "budget.exceeded", "berta")
+    assert (full["user"], full["used_usd"]) == ("berta", "0.060000")
+
+
+async def test_a_key_that_venice_blocks_is_told(
+    told: GatewayProcess, listener: Listener, simulator: SimulatorProcess
+) -> None:
+    blocked = {
+        "status": 429,
+        "headers": {"Retry-After": str(BLOCK_SECONDS)},
+        "body": {"error": "Too many failed requests. Please try again later."},
+    }
+    simulator.faults([{"endpoint": "quote", "action": blocked, "times": 1}])
+    async with Client(told) as client:
+        answer = await client.post("quote", {**BODY, "resolution": "580p"})
+    assert answer.status_code == 200, "it is asked again once the block is over"
+    assert "refuses everything" in once(listener, "key.blocked", "venice")["why"]
+
+
+async def test_a_video_that_nobody_fetched_is_told_of_before_it_goes(
+    told: GatewayProcess, listener: Listener, simulator: SimulatorProcess
+) -> None:
+    simulator.faults([{"endpoint": "queue", "outcome": "ready_now", "times": 1}])
+    job = await ordered(told)
+    once(listener, "job.completed", job)
+    told.kill()
+    with closing(sqlite3.connect(told.data_dir / "gateway.db")) as connection, connection:
+        aged = "UPDATE jobs SET stored_at = stored_at - ? WHERE id = ?"
+        connection.execute(aged, (ALMOST_ALL_OF_ITS_TIME_MS, job))
+    told.start()
+    data = once(listener, "video.expiring", job)
+    ends = datetime.fromisoformat(data["expires_at"]) - datetime.now(UTC)
+    assert timedelta() < ends <= timedelta(days=1)
+    assert listener.subjects("video.expiring") == [job], "the others have all their time"
+
+
+async def test_a_balance_that_does_not_last_three_days_is_told(
+    listener: Listener, tmp_path: Path
+) -> None:
+    receiver = {"url": listener.url, "secret": "env:NOTICE_SECRET"}
+    with (
+        SimulatorProcess(speed=300, seed=1, no_limits=True, balance_usd="0.2") as simulator,
+        GatewayProcess(
+            tmp_path,
+            simulator,
+            policies=with_rules(notify=[receiver]),
+            settings={"NOTICE_SECRET": SECRET},
+        ) as gateway,
+    ):
+        async with Client(gateway) as client:
+            await client.buy("more than a quarter of it")
+        await settled_down(gateway)
+        assert listener.subjects("org.balance_low") == []
+        # What a day costs is summed up every ten minutes, and at a start.
+        gateway.restart()
+        why = once(listener, "org.balance_low", "balance")["why"]
+        assert why == "0.140000 USD are left at Venice, and 0.060000 USD were spent in a day"
