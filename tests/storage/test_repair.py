@@ -20,7 +20,7 @@ from tests.storage.test_balances import an_order
 JOBS = 12
 ALTERED = (
     "UPDATE balances SET settled = settled + 7",
-    "UPDATE balances SET reserved = 0 WHERE scope = 'team'",
+    "UPDATE balances SET reserved = reserved + 1 WHERE scope = 'team'",
     "UPDATE tallies SET jobs = jobs + 1",
     "DELETE FROM tallies",
 )
