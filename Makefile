@@ -94,8 +94,10 @@ bench: dev
 bench-key: dev
 	$(BIN)/python -m tests.bench.shared_key $(ARGS)
 
-# Here a client, an nginx or an strace that is missing is a failure, and nothing is left untested.
+# All of it, what is whole in a second as well as what takes hours; a client, an nginx or an strace that
+# is missing is a failure here.
 torture: dev
+	TOOLS_REQUIRED=1 $(BIN)/python -m pytest -n $(TEST_AT_ONCE) --dist loadfile $(ARGS)
 	TOOLS_REQUIRED=1 $(BIN)/python -m pytest -m torture --timeout=3600 $(ARGS)
 
 mutants: dev

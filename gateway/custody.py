@@ -57,4 +57,4 @@ class Custody:
         try:
             await self.store.delete(job.id)
         except StoreFailure as error:
-            _log.error("video.left_behind", job=job.id, why=str(error))
+            _log.error("video.left_behind", **about(job), why=str(error))

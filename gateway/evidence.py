@@ -19,6 +19,7 @@ from gateway.core.job import Event, IllegalEvent
 from gateway.core.money import ZERO, Money
 from gateway.core.verdict import Act, Verdict
 from gateway.ledgered import dollars
+from gateway.logs import about
 from gateway.metrics import BILL, Metrics
 from gateway.ports import AlreadyThere, Clock, Ledger
 from gateway.records import Job
@@ -123,7 +124,7 @@ class Evidence:
             target=job.id,
             detail=json.dumps(detail),
         )
-        _log.info("evidence.used", job=job.id, act=str(word), **detail)
+        _log.info("evidence.used", **about(job), act=str(word), **detail)
         over = job.settled - max(before.settled, job.quote)
         if over > ZERO:
             self._metrics.overruns.inc(dollars(over))

@@ -85,7 +85,7 @@ class Outcomes:
         try:
             accepted = await self._write_news(job.id, ACCEPTING, facts, None)
         except AlreadyThere as error:
-            _log.exception("queue_id.taken", job=job.id, queue_id=queue_id)
+            _log.exception("queue_id.taken", **about(job), queue_id=queue_id)
             await self.lose_answer(job.id, "Venice answered with another job's queue_id")
             raise OutcomeUnknown(job.id) from error
         if accepted is None:

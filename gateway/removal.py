@@ -10,6 +10,7 @@ from gateway.core.answers import LINK_MS
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.custody import Custody
 from gateway.ledgered import dollars
+from gateway.logs import about
 from gateway.ports import LinkRefused
 from gateway.records import Job
 
@@ -65,7 +66,7 @@ class Removal:
         reply = await venice.complete(job.model, job.queue_id, job.user, job.upstream_key)
         if reply.is_ok or reply.status in NOT_THERE:
             return True
-        _log.info("copy.kept", job=job.id, outcome=reply.outcome, status=reply.status)
+        _log.info("copy.kept", **about(job), outcome=reply.outcome, status=reply.status)
         return False
 
     async def _is_revoked(self, job: Job, link: str) -> bool:
@@ -76,9 +77,9 @@ class Removal:
             reply = await self._custody.upstream.revoke(link)
         except LinkRefused as error:
             # It never will be allowed, and ends by itself.
-            _log.warning("copy.out_of_reach", job=job.id, why=str(error))
+            _log.warning("copy.out_of_reach", **about(job), why=str(error))
             return True
         if reply.is_ok or reply.status in LINK_ENDED:
             return True
-        _log.info("copy.kept", job=job.id, outcome=reply.outcome, status=reply.status)
+        _log.info("copy.kept", **about(job), outcome=reply.outcome, status=reply.status)
         return False

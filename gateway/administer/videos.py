@@ -15,6 +15,7 @@ from gateway.administer.office import Office
 from gateway.core.errors import Conflict
 from gateway.core.job import Event, IllegalEvent, State
 from gateway.ledgered import dollars
+from gateway.logs import about
 from gateway.ports import StoredVideo, StoreFailure
 from gateway.records import Job
 
@@ -109,7 +110,7 @@ async def purge(office: Office, actor: str, choice: Choice) -> list[Job]:
         try:
             await office.store.delete(job.id)
         except StoreFailure as error:
-            _log.error("video.left_behind", job=job.id, why=str(error))
+            _log.error("video.left_behind", **about(job), why=str(error))
         office.metrics.video_evictions.labels(REASON).inc()
         if job.state is State.STORED and job.delivered_at is None:
             office.metrics.unfetched.inc(dollars(job.settled))

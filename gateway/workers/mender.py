@@ -11,6 +11,7 @@ import structlog
 
 from gateway.book import JobBook
 from gateway.core.job import Event, IllegalEvent, State
+from gateway.logs import about
 from gateway.ports import Clock, Ledger, LedgerFailure
 from gateway.records import Job
 
@@ -86,7 +87,9 @@ class Mender:
         except IllegalEvent:
             await self._book.refresh(job.id)
         except LedgerFailure as error:
-            _log.error("job.not_mended", job=job.id, why=str(error))
+            _log.error("job.not_mended", **about(job), why=str(error))
         else:
-            _log.warning("job.mended", job=job.id, was=job.state, state=moved.state, reason=reason)
+            _log.warning(
+                "job.mended", **about(job), was=job.state, state=moved.state, reason=reason
+            )
             self._book.put(moved)

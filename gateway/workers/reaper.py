@@ -14,6 +14,7 @@ from gateway.core.cadence import gap_after
 from gateway.core.errors import Draining
 from gateway.core.policy import VideoRules
 from gateway.inventory import Inventory
+from gateway.logs import about
 from gateway.ports import Clock, Ledger, LedgerFailure, NoPlace
 from gateway.records import Job
 from gateway.removal import Removal
@@ -68,7 +69,7 @@ class Reaper:
         try:
             await self._removal.purge(job, _why(job))
         except LedgerFailure as error:
-            _log.error("purge.failed", job=job.id, why=str(error))
+            _log.error("purge.failed", **about(job), why=str(error))
 
     async def _let_go(self) -> None:
         now = self._clock.monotonic()
@@ -81,7 +82,7 @@ class Reaper:
                 _log.info("copies.wait", why=str(error) or type(error).__name__)
                 return
             except LedgerFailure as error:
-                _log.error("copy.not_noted", job=job.id, why=str(error))
+                _log.error("copy.not_noted", **about(job), why=str(error))
                 is_gone = False
             if is_gone:
                 self._tries.pop(job.id, None)

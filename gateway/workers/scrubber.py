@@ -10,6 +10,7 @@ import structlog
 from gateway.core.job import State
 from gateway.core.scrub import is_due, rest_after
 from gateway.deliver import Deliveries
+from gateway.logs import about
 from gateway.ports import Clock, Ledger, StoreFailure, VideoRecords
 from gateway.records import Job
 
@@ -51,7 +52,7 @@ class Scrubber:
         try:
             is_intact = await self._deliveries.prove(job)
         except StoreFailure as error:
-            _log.error("scrub.unread", job=job.id, why=str(error))
+            _log.error("scrub.unread", **about(job), why=str(error))
             return
         if is_intact:
             await self._records.note_proved(job.id, self._clock.now())
