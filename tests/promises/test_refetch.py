@@ -35,7 +35,7 @@ async def test_a_video_that_never_came_whole_is_fetched_again_and_paid_for_once(
         await eventually(is_undeliverable, 60)
         assert (await client.retrieve(queue_id)).status_code == 502
         missed = [event["job"] for event in gateway.events("video.missed")]
-        assert missed == [job_of(gateway, queue_id).id]
+        assert missed.count(job_of(gateway, queue_id).id) == 1
         simulator.faults([])
         told = gateway.cli("job", "refetch", queue_id, "--why", "Venice says it is whole now")
         assert told["state"] == "processing"
