@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from gateway.core.budget import Limit, Scope
+from gateway.core.budget import Limit
 from gateway.core.errors import GatewayError
 from gateway.core.job import Event
 from gateway.core.policy import Rulebook
@@ -32,6 +32,7 @@ from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.video_records import SqliteVideoRecords
 from gateway.track import Tracking
 from tests.order_house import Hook, nothing, order_verbs
+from tests.promises.window_watch import is_of
 from tests.video_house import ToldStore, ToldVenice
 
 ROME = ZoneInfo("Europe/Rome")
@@ -248,7 +249,7 @@ class MoneyWorld:
         return sum(
             amount
             for job_id, _, amount, _ in self.entries()
-            if _is_of(jobs[job_id], limit) and _is_in(limit.window, jobs[job_id].created_at, at)
+            if is_of(jobs[job_id], limit) and _is_in(limit.window, jobs[job_id].created_at, at)
         )
 
     async def ceiling(self, limit: Limit, at: int) -> int:
@@ -295,18 +296,6 @@ def _rulebook(day: int) -> Rulebook:
             },
         }
     )
-
-
-def _is_of(job: Job, limit: Limit) -> bool:
-    match limit.scope:
-        case Scope.KEY:
-            return job.key_id == limit.id
-        case Scope.USER:
-            return job.user == limit.id
-        case Scope.TEAM:
-            return job.team == limit.id
-        case _:
-            return True
 
 
 def _is_in(window: str, created_at: int, at: int) -> bool:

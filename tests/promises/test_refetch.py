@@ -37,6 +37,14 @@ async def test_a_video_that_never_came_whole_is_fetched_again_and_paid_for_once(
         missed = [event["job"] for event in gateway.events("video.missed")]
         assert missed.count(job_of(gateway, queue_id).id) == 1
         simulator.faults([])
+        for copy_gone in (1, 0):
+            with closing(sqlite3.connect(gateway.data_dir / "gateway.db")) as database, database:
+                database.execute(
+                    "UPDATE jobs SET copy_gone = ? WHERE queue_id = ?", (copy_gone, queue_id)
+                )
+            if copy_gone:
+                with pytest.raises(CommandRefused, match=r"copy of the job .* is deleted"):
+                    gateway.cli("job", "refetch", queue_id, "--why", "it is not there")
         told = gateway.cli("job", "refetch", queue_id, "--why", "Venice says it is whole now")
         assert told["state"] == "processing"
         with closing(sqlite3.connect(gateway.data_dir / "gateway.db")) as database:

@@ -104,7 +104,7 @@ class WindowWatch:
 def counts(limit: Limit, job: Job, at: int) -> bool:
     """Whether a job takes room in a limit's window of a moment."""
     return (
-        _is_of(job, limit)
+        is_of(job, limit)
         and fnmatchcase(job.model, limit.models)
         and (
             at - DAY_MS < job.created_at <= at
@@ -114,7 +114,8 @@ def counts(limit: Limit, job: Job, at: int) -> bool:
     )
 
 
-def _is_of(job: Job, limit: Limit) -> bool:
+def is_of(job: Job, limit: Limit) -> bool:
+    """Whether a job is of the key, user or team that a limit binds."""
     match limit.scope:
         case Scope.KEY:
             return job.key_id == limit.id
