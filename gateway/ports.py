@@ -33,6 +33,7 @@ from gateway.core.notify import NoticeEvent
 from gateway.core.retention import KeepRules
 from gateway.core.retry import Endpoint, Outcome
 from gateway.records import (
+    Acts,
     AdminKey,
     Adoption,
     AuditRow,
@@ -225,13 +226,15 @@ class Ledger(Protocol):
         key: str | None = None,
         since: int | None = None,
         until: int | None = None,
+        delivered: bool | None = None,
+        suspicious: bool | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[Job]:
         """Newest first; `before` is the id of the last one of the page before.
 
         `key` is the id that jobs count under; `since` is in, `until` is out, of when they were
-        ordered.
+        ordered; `delivered` is whether anybody ever got the video.
         """
 
     async def twins(self, key_id: str, body_digest: str, since: int, known_since: int) -> list[Job]:
@@ -278,21 +281,8 @@ class Ledger(Protocol):
         """A user's refusals, newest first; `before` is the number of the last one seen."""
 
     async def audit(self, *, at: int, actor: str, act: str, target: str, detail: str) -> None: ...
-    async def audits(
-        self,
-        before: int | None,
-        limit: int,
-        *,
-        actor: str | None = None,
-        act: str | None = None,
-        target: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-    ) -> list[AuditRow]:
-        """What was audited, newest first; `before` is the number of the last one seen.
-
-        `since` is in, `until` is out.
-        """
+    async def audits(self, which: Acts, before: int | None, limit: int) -> list[AuditRow]:
+        """What was audited, newest first; `before` is the number of the last one seen."""
 
     async def mark(self, name: str) -> str | None:
         """What is remembered of the database itself under a name."""

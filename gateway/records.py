@@ -352,6 +352,18 @@ class RecordedCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Acts:
+    """Which acts of administration: all of them, or those by what is said; `since` is in, `until`
+    is out."""
+
+    actor: str | None = None
+    act: str | None = None
+    target: str | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRow:
     """One act of administration; `detail` is JSON text."""
 

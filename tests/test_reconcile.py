@@ -21,7 +21,7 @@ from gateway.evidence import Evidence
 from gateway.moments import rfc3339
 from gateway.ports import Ledger, Reply
 from gateway.reconcile import LOOK_BACK_MS
-from gateway.records import RESTORED, SPENDING_WAITS, Job
+from gateway.records import RESTORED, SPENDING_WAITS, Acts, Job
 from tests.bill_house import LOST, MODEL, PRICE, TAKEN, BillHouse, bill_house
 
 HOUR = 3_600.0
@@ -58,7 +58,7 @@ async def test_each_thing_that_was_put_right_is_audited_with_its_evidence(house:
     assert (await house.now(dearer)).settled == Money(70_000)
     assert (await house.now(given_back)).state == "failed_refunded"
     assert (run.corrected, run.drift) == (Money(10_000 - 60_000), ZERO)
-    acts = {row.act: row for row in await house.ledger.audits(None, 10)}
+    acts = {row.act: row for row in await house.ledger.audits(Acts(), None, 10)}
     assert set(acts) == {"job.correct", "job.find_unbilled"}
     assert {row.actor for row in acts.values()} == {"reconcile"}
     detail = json.loads(acts["job.correct"].detail)

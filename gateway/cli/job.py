@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.adoption import adopt_file
+from gateway.cli.filters import Key, Limit, Model, Since, Team, Until, User
 from gateway.cli.progress import working
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
@@ -17,7 +18,6 @@ from gateway.core.job import State
 app = typer.Typer(no_args_is_help=True, help="What became of every order.")
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="A queue_id, or a job's own id.")]
-PAGE = 1_000
 _COLUMNS = ("job", "queue_id", "state", "user", "model", "quote_usd", "created_at")
 _DOUBTS = ("job", "user", "model", "in_doubt_usd", "in_doubt_since", "age", "reason")
 _ENTRIES = ("id", "kind", "at", "reserved_usd", "in_doubt_usd", "settled_usd", "by", "reason")
@@ -27,31 +27,20 @@ _ENTRIES = ("id", "kind", "at", "reserved_usd", "in_doubt_usd", "settled_usd", "
 def list_(
     *,
     state: Annotated[State | None, typer.Option(help="Only jobs in this state.")] = None,
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
-    team: Annotated[str | None, typer.Option(help="Only this team's.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only of this model.")] = None,
-    key: Annotated[str | None, typer.Option(metavar="ID", help="Only by this key.")] = None,
-    since: Annotated[str | None, typer.Option(metavar="DATE", help="From when, inclusive.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="DATE", help="To when, exclusive.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many; all of them without it.")
-    ] = None,
+    user: User = None,
+    team: Team = None,
+    model: Model = None,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
     """List jobs, newest first."""
-    found: list[dict[str, Any]] = []
-    before: str | None = None
     which = {"state": state, "user": user, "team": team, "model": model, "key": key}
     which |= {"since": since, "until": until}
     with administration() as doors, working("Reading jobs") as tell:
-        while limit is None or len(found) < limit:
-            size = PAGE if limit is None else min(PAGE, limit - len(found))
-            page = doors.get("jobs", **which, before=before, limit=size)
-            found += page["jobs"]
-            tell(f"{len(found):,}")
-            before = page["next"]
-            if before is None:
-                break
+        found = doors.newest("jobs", limit, tell, **which)
     if as_json:
         as_value(found)
     elif state is State.IN_DOUBT:

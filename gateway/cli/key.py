@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from gateway.cli.filters import User
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
@@ -78,7 +79,7 @@ def create(
 
 @app.command("list")
 def list_(
-    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    user: User = None,
     as_json: AsJson = False,
 ) -> None:
     """List keys, without what opens doors."""

@@ -13,6 +13,7 @@ import typer
 from gateway.cli.progress import Tell, working
 from gateway.cli.reach import Doors, WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_value, note
+from gateway.core.job import Entry
 
 PROOF = ("ok", "entries", "drift_usd")
 
@@ -49,15 +50,22 @@ def verify(
 
 
 @app.command()
-def export(as_json: AsJson = False) -> None:
+def export(
+    job: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only about this job, by either of its ids.")
+    ] = None,
+    kind: Annotated[Entry | None, typer.Option(help="Only of this kind.")] = None,
+    as_json: AsJson = False,
+) -> None:
     """Print every entry, oldest first: one JSON object a line, or with --json one array."""
     with administration() as doors, _shown_if_apart() as tell:
+        entries = _entries(doors, tell, job=job, kind=kind)
         if not as_json:
-            for entry in _entries(doors, tell):
+            for entry in entries:
                 as_value(entry)
             return
         between = "["
-        for entry in _entries(doors, tell):
+        for entry in entries:
             print(between + json.dumps(entry, ensure_ascii=False), end="")
             between = ",\n"
         print("]" if between != "[" else "[]")
@@ -70,12 +78,12 @@ def _shown_if_apart() -> AbstractContextManager[Tell]:
     return working("Reading the entries")
 
 
-def _entries(doors: Doors, tell: Tell) -> Iterator[dict[str, Any]]:
+def _entries(doors: Doors, tell: Tell, **which: Any) -> Iterator[dict[str, Any]]:
     """A page at a time, so that a ledger of any size passes through."""
     after: int | None = 0
     done = 0
     while after is not None:
-        page = doors.get("ledger", "entries", after=after)
+        page = doors.get("ledger", "entries", after=after, **which)
         yield from page["entries"]
         done += len(page["entries"])
         tell(f"{done:,}")

@@ -11,6 +11,7 @@ import typer
 from gateway import __version__
 from gateway.cli import (
     admin_key,
+    audit,
     backup,
     demo,
     doctor,
@@ -80,6 +81,7 @@ app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("migrate")(migrate.migrate)
 app.add_typer(admin_key.app, name="admin-key")
+app.add_typer(audit.app, name="audit")
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from gateway.cli.progress import working
+from gateway.cli.progress import Tell, working
 from gateway.cli.show import note
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PREFIX = "/gateway/v1/admin"
+PAGE = 1_000
+"""As much as a list gives at once."""
 CONNECT_SECONDS_MAX = 5.0
 ANSWER_SECONDS_MAX = 600.0
 """Re-deriving a large ledger takes a while; everything else answers at once."""
@@ -72,6 +74,20 @@ class Doors:
             after = page["next"]
             if after is None:
                 return found
+
+    def newest(self, name: str, limit: int | None, tell: Tell, **query: Any) -> list[Any]:
+        """Rows of a list that begins with the newest, page after page: so many, or all of them."""
+        found: list[Any] = []
+        before: str | int | None = None
+        while limit is None or len(found) < limit:
+            size = PAGE if limit is None else min(PAGE, limit - len(found))
+            page = self.get(name, before=before, limit=size, **query)
+            found += page[name]
+            tell(f"{len(found):,}")
+            before = page["next"]
+            if before is None:
+                break
+        return found
 
     def post(self, *path: str, body: Mapping[str, Any]) -> Any:
         """Have something made or done; fields that are None are left out."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from gateway.cli.filters import Since, Until
 from gateway.cli.progress import working
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_table, as_value
@@ -19,8 +20,8 @@ def spend(
     by: Annotated[
         Literal["user", "team", "key", "model", "tag", "day"], typer.Option(help="Rows of what.")
     ] = "user",
-    since: Annotated[str | None, typer.Option(metavar="DATE", help="From when, inclusive.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="DATE", help="To when, exclusive.")] = None,
+    since: Since = None,
+    until: Until = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -6,37 +6,41 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.filters import Key, Limit, Model, Since, Team, Until, User
 from gateway.cli.progress import working
 from gateway.cli.reach import Refused, WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
 app = typer.Typer(no_args_is_help=True, help="Stored videos.")
 
-User = Annotated[str | None, typer.Option(help="Only this user's.")]
-PAGE = 1_000
 _COLUMNS = ("job", "queue_id", "user", "bytes", "stored_at", "delivered_at", "expires_at")
 
 
 @app.command("list")
 def list_(
+    *,
     user: User = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many; all of them without it.")
+    team: Team = None,
+    model: Model = None,
+    key: Key = None,
+    since: Since = None,
+    until: Until = None,
+    delivered: Annotated[
+        bool | None,
+        typer.Option("--delivered/--undelivered", help="Only those that somebody has, or nobody."),
     ] = None,
+    suspicious: Annotated[
+        bool | None,
+        typer.Option("--suspicious/--no-suspicious", help="Only those too small to be real."),
+    ] = None,
+    limit: Limit = None,
     as_json: AsJson = False,
 ) -> None:
-    """List stored videos, of the newest job first."""
-    found: list[dict[str, Any]] = []
-    before: str | None = None
+    """List stored videos, of the newest job first; DATE is of when it was ordered."""
+    which: dict[str, Any] = {"user": user, "team": team, "model": model, "key": key}
+    which |= {"since": since, "until": until, "delivered": delivered, "suspicious": suspicious}
     with administration() as doors, working("Reading videos") as tell:
-        while limit is None or len(found) < limit:
-            size = PAGE if limit is None else min(PAGE, limit - len(found))
-            page = doors.get("videos", user=user, before=before, limit=size)
-            found += page["videos"]
-            tell(f"{len(found):,}")
-            before = page["next"]
-            if before is None:
-                break
+        found = doors.newest("videos", limit, tell, **which)
     if as_json:
         as_value(found)
     else:

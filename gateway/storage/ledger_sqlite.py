@@ -26,6 +26,7 @@ from gateway.core.pacing import CallClass
 from gateway.core.retention import KeepRules
 from gateway.ports import AlreadyThere, DatabaseRefused, LedgerBroken, LedgerFailure, Unknown
 from gateway.records import (
+    Acts,
     AdminKey,
     Adoption,
     AuditRow,
@@ -366,6 +367,8 @@ class SqliteLedger:
         key: str | None = None,
         since: int | None = None,
         until: int | None = None,
+        delivered: bool | None = None,
+        suspicious: bool | None = None,
         before: str | None = None,
         limit: int = 100,
     ) -> list[Job]:
@@ -378,6 +381,8 @@ class SqliteLedger:
             key=key,
             since=since,
             until=until,
+            delivered=delivered,
+            suspicious=suspicious,
             before=before,
             limit=limit,
         )
@@ -512,21 +517,9 @@ class SqliteLedger:
             )
         )
 
-    async def audits(
-        self,
-        before: int | None,
-        limit: int,
-        *,
-        actor: str | None = None,
-        act: str | None = None,
-        target: str | None = None,
-        since: int | None = None,
-        until: int | None = None,
-    ) -> list[AuditRow]:
+    async def audits(self, which: Acts, before: int | None, limit: int) -> list[AuditRow]:
         """See `ports.Ledger.audits`."""
-        asked = listed.audits(
-            before, actor=actor, act=act, target=target, since=since, until=until, limit=limit
-        )
+        asked = listed.audits(which, before, limit)
         return [marks.audit_of(row) for row in await self.access.scan(*asked)]
 
     async def mark(self, name: str) -> str | None:

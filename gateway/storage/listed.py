@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.core.job import Entry, State
+from gateway.records import Acts
 from gateway.storage import marks, rows
 
 END = 2**62
@@ -24,11 +25,21 @@ def jobs(
     key: str | None,
     since: int | None,
     until: int | None,
+    delivered: bool | None,
+    suspicious: bool | None,
     before: str | None,
     limit: int,
 ) -> Asked:
     """Newest first."""
-    clauses = _wanted({"team = ?": team, "model = ?": model, "key_id = ?": key})
+    clauses = _wanted(
+        {
+            "team = ?": team,
+            "model = ?": model,
+            "key_id = ?": key,
+            "(delivered_at IS NOT NULL) = ?": delivered,
+            "is_suspicious = ?": suspicious,
+        }
+    )
     if states:
         clauses.append((f"state IN ({', '.join('?' * len(states))})", list(states)))
     has_period = since is not None or until is not None
@@ -61,25 +72,16 @@ def entries(after: int, *, job: str | None, kind: Entry | None, limit: int) -> A
     return _page(f"{rows.SELECT_ENTRY}{by_job}", [*clauses, ("id > ?", [after])], "id", limit)
 
 
-def audits(
-    before: int | None,
-    *,
-    actor: str | None,
-    act: str | None,
-    target: str | None,
-    since: int | None,
-    until: int | None,
-    limit: int,
-) -> Asked:
+def audits(which: Acts, before: int | None, limit: int) -> Asked:
     """Newest first."""
     clauses = _wanted(
         {
             "number < ?": before,
-            "actor = ?": actor,
-            "act = ?": act,
-            "target = ?": target,
-            "at >= ?": since,
-            "at < ?": until,
+            "actor = ?": which.actor,
+            "act = ?": which.act,
+            "target = ?": which.target,
+            "at >= ?": which.since,
+            "at < ?": which.until,
         }
     )
     return _page(marks.SELECT_AUDIT, clauses, "number DESC", limit)

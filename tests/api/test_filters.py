@@ -4,6 +4,7 @@ where the list is read a page at a time.
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -11,8 +12,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from gateway.core.keys import parse
 from gateway.moments import rfc3339
 from tests.api.test_lists import a_key, added, all_pages
+from tests.api.test_purge import BODY, SECONDS_MAX, stored
+from tests.gateway_process import GatewayProcess
 
 MODELS = ("wan-2.2-a14b-text-to-video", "longcat-text-to-video")
 
@@ -72,6 +76,45 @@ def test_jobs_by_a_key_are_also_those_of_the_keys_before_it(
     rotated = admin.post(f"/keys/{first_key}/rotate", json={}).json()["id"]
     rows = all_pages_back(admin, "/jobs", "jobs", key=rotated)
     assert [row["job"] for row in rows] == [jobs[1], jobs[0]]
+
+
+def test_videos_are_filtered_as_jobs_are_and_by_whether_anybody_has_them(
+    gateway_server: GatewayProcess, admin: httpx.Client
+) -> None:
+    users = [f"{name}{uuid4().hex[:8]}" for name in ("kept", "fetched")]
+    kept, fetched = jobs = [stored(gateway_server, admin, user) for user in users]
+    delivered(gateway_server, admin, users[1], fetched)
+    key = parse(gateway_server.keys[users[0]])
+    assert key is not None
+
+    def found(*options: str, **query: Any) -> set[str]:
+        """By the door and by the command, which know the same names."""
+        rows = all_pages_back(admin, "/videos", "videos", limit=1, **query)
+        words = [word for name, value in query.items() for word in (f"--{name}", value)]
+        assert gateway_server.cli("video", "list", *(options or words)) == rows
+        return {row["job"] for row in rows}
+
+    assert found() == found(model=BODY["model"]) == found(since=days_ago(1)) == set(jobs)
+    assert found(user=users[0]) == found(key=key.id) == {kept}
+    assert found(user=users[0], key=key.id, until=days_ago(-1)) == {kept}
+    assert found("--delivered", delivered="true") == {fetched}
+    assert found("--undelivered", delivered="false") == {kept}
+    assert found("--no-suspicious", suspicious="false") == set(jobs)
+    assert found("--suspicious", suspicious="true") == found(team="nobodys") == set()
+    assert found(until=days_ago(1)) == found(model="no-model") == set()
+    assert len(gateway_server.cli("video", "list", "--limit", "1")) == 1
+    assert admin.get("/videos", params={"key": "nobodys"}).status_code == 404
+
+
+def delivered(gateway: GatewayProcess, admin: httpx.Client, user: str, job: str) -> None:
+    """Fetch a user's video, until it is known that they have it."""
+    headers = {"Authorization": f"Bearer {gateway.keys[user]}"}
+    url = f"{gateway.url}/gateway/v1/videos/{job}"
+    assert httpx.get(url, headers=headers, trust_env=False).status_code == 200
+    deadline = time.monotonic() + SECONDS_MAX
+    while admin.get(f"/jobs/{job}").json()["delivered_at"] is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_acts_are_filtered_by_who_did_what_to_whom_and_when(admin: httpx.Client) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import socket
 import sqlite3
 from contextlib import closing
@@ -102,6 +103,38 @@ def test_the_whole_ledger_is_one_array_with_json_and_lines_without(alone: Place)
     assert [entry["kind"] for entry in array[:3]] == ["reserve", "doubt", "reserve"]
     lines = alone.run("ledger", "export").out.splitlines()
     assert len(lines) == len(array)
+
+
+def test_entries_are_exported_by_job_and_kind(place: Place) -> None:
+    ours = place.value("job", "show", BILLED)["entries"]
+    assert place.value("ledger", "export", "--job", f"queue-of-{BILLED}") == ours
+    words = ("ledger", "export", "--job", BILLED, "--kind", "settle")
+    assert place.value(*words) == ours[1:]
+    assert json.loads(place.run(*words).out) == ours[1]
+    assert {entry["kind"] for entry in place.value("ledger", "export", "--kind", "doubt")} == {
+        "doubt"
+    }
+    assert place.run("ledger", "export", "--job", "nobodys").status == 1
+    assert place.run("ledger", "export", "--kind", "gift").status == 2
+
+
+def test_what_administration_did_is_listed_by_who_did_what_to_whom_and_when(place: Place) -> None:
+    place.value("user", "add", "dora")
+    for act in ("disable", "enable"):
+        place.value("user", act, "dora")
+
+    def acts(*words: str) -> list[str]:
+        return [row["act"] for row in place.value("audit", "list", *words)]
+
+    of_dora = ["user.enable", "user.disable", "user.add"]
+    assert acts("--target", "dora") == of_dora
+    assert acts("--target", "dora", "--by", "admin", "--since", "2020-01-01") == of_dora
+    assert acts("--target", "dora", "--limit", "1") == of_dora[:1]
+    assert acts("--act", "user.disable") == ["user.disable"]
+    assert acts("--by", "nobody") == acts("--until", "2020-01-01") == []
+    heading, line = place.run("audit", "list", "--act", "user.disable").out.splitlines()
+    assert heading.split() == ["at", "by", "act", "target", "detail"]
+    assert line.split()[1:5] == ["admin", "user.disable", "dora", "disabled_at"]
 
 
 def test_a_job_that_is_not_in_doubt_cannot_be_decided(alone: Place) -> None:

@@ -18,7 +18,7 @@ from gateway.core.budget import Calendar
 from gateway.core.job import Event, State
 from gateway.core.money import Money
 from gateway.ports import DatabaseLocked, DatabaseRefused
-from gateway.records import RESTORED, SPENDING_WAITS, Caller, Key, Order, Reserved, User
+from gateway.records import RESTORED, SPENDING_WAITS, Acts, Caller, Key, Order, Reserved, User
 from gateway.storage import checks
 from gateway.storage.ledger_sqlite import SqliteLedger
 from gateway.storage.migrate import Step, read_steps
@@ -161,7 +161,7 @@ async def test_a_restored_database_waits_and_takes_nothing_for_never_sent(
     ledger = await opened(path)
     assert await ledger.mark(SPENDING_WAITS) == WAITS
     assert [job.id for job in await ledger.jobs(states=[State.SENDING])] == ["job2"]
-    assert [row.act for row in await ledger.audits(None, 10)] == ["database.restore"]
+    assert [row.act for row in await ledger.audits(Acts(), None, 10)] == ["database.restore"]
     await ledger.close()
 
 

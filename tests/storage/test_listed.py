@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from gateway.core.job import Entry, Event
+from gateway.core.job import Entry, Event, State
 from gateway.ports import Ledger
+from gateway.records import Acts
 from gateway.storage import listed
 from gateway.storage.ledger_sqlite import SqliteLedger
 from tests.storage.conftest import NOON
@@ -23,10 +24,11 @@ ANY: dict[str, Any] = {
     "key": None,
     "since": None,
     "until": None,
+    "delivered": None,
+    "suspicious": None,
     "before": None,
     "limit": 10,
 }
-ACTS: dict[str, Any] = {"act": "x", "target": "x", "since": 1, "until": 2, "limit": 10}
 
 
 async def test_jobs_are_found_by_what_they_were_ordered_with(ledger: Ledger) -> None:
@@ -47,6 +49,21 @@ async def test_jobs_are_found_by_what_they_were_ordered_with(ledger: Ledger) -> 
     assert await ids(user="berta", key="annakey") == []
 
 
+async def test_jobs_are_found_by_what_became_of_their_videos(ledger: Ledger) -> None:
+    for number in range(1, 4):
+        await reserve(ledger, an_order(number), NOON)
+    await ledger.note("job1", {"delivered_at": NOON})
+    await ledger.note("job2", {"delivered_at": NOON, "is_suspicious": True})
+
+    async def ids(**asked: Any) -> list[str]:
+        return [job.id for job in await ledger.jobs(**asked)]
+
+    assert await ids(delivered=True) == ["job2", "job1"]
+    assert await ids(delivered=False) == ["job3"]
+    assert await ids(suspicious=True) == ["job2"]
+    assert await ids(suspicious=False, delivered=True) == ["job1"]
+
+
 async def test_entries_are_found_by_job_and_kind(ledger: Ledger) -> None:
     jobs = [await reserve(ledger, an_order(n)) for n in range(3)]
     await advance(ledger, jobs[1], Event.GIVE_UP)
@@ -65,7 +82,7 @@ async def test_acts_are_found_by_who_did_what_to_whom_and_when(ledger: Ledger) -
         await ledger.audit(at=at, actor="root", act=act, target=f"user{at}", detail="{}")
 
     async def found(**asked: Any) -> list[int]:
-        return [row.at for row in await ledger.audits(None, 10, **asked)]
+        return [row.at for row in await ledger.audits(Acts(**asked), None, 10)]
 
     assert await found(act="user.add") == [2, 0]
     assert await found(target="user1", actor="root") == [1]
@@ -77,6 +94,7 @@ async def test_acts_are_found_by_who_did_what_to_whom_and_when(ledger: Ledger) -
     ("asked", "steps"),
     [
         (listed.jobs(**ANY | {"team": "x", "model": "x"}), []),
+        (listed.jobs(**ANY | {"states": [State.STORED], "delivered": False}), []),
         (listed.jobs(**ANY | {"since": 1}), ["jobs_by_time (created_at>? AND created_at<?)"]),
         (listed.jobs(**ANY | {"user": "x", "key": "x"}), ["jobs_by_user (user=?)", "jobs_held"]),
         (
@@ -85,7 +103,7 @@ async def test_acts_are_found_by_who_did_what_to_whom_and_when(ledger: Ledger) -
         ),
         (listed.entries(5, job="x", kind=Entry.SETTLE, limit=9), ["entries_by_job (job=?)"]),
         (listed.entries(5, job=None, kind=Entry.SETTLE, limit=9), ["PRIMARY KEY (rowid>?)"]),
-        (listed.audits(5, actor="x", **ACTS), ["PRIMARY KEY (rowid<?)"]),
+        (listed.audits(Acts("x", "x", "x", 1, 2), 5, 10), ["PRIMARY KEY (rowid<?)"]),
     ],
 )
 async def test_a_page_is_read_by_an_index_or_in_its_order(

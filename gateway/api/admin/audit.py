@@ -13,7 +13,7 @@ from gateway.api.answers import AuditAnswer
 from gateway.api.forms import Moment, Number, PageSize, Until, read_query
 from gateway.api.listing import Listing, answer_list
 from gateway.moments import rfc3339
-from gateway.records import AuditRow
+from gateway.records import Acts, AuditRow
 
 COLUMNS = tuple(AuditAnswer.__annotations__)
 
@@ -33,16 +33,8 @@ class Page(Listing):
 async def audit(request: Request) -> Response:
     """Acts, newest first, a page at a time."""
     page = read_query(request, Page)
-    rows, following = await verbs.page(
-        office_of(request),
-        page.before,
-        page.limit,
-        actor=page.by,
-        act=page.act,
-        target=page.target,
-        since=page.since,
-        until=page.until,
-    )
+    which = Acts(page.by, page.act, page.target, page.since, page.until)
+    rows, following = await verbs.page(office_of(request), which, page.before, page.limit)
     shapes = [_shape(row) for row in rows]
     return answer_list(request, page, "audit", shapes, columns=COLUMNS, following=following)
 

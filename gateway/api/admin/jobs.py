@@ -14,9 +14,10 @@ from gateway.administer import Office
 from gateway.administer import jobs as verbs
 from gateway.administer.adoption import Bought, adopt
 from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.admin.ordered import Ordered, jobs_of
 from gateway.api.answers import JobAnswer
-from gateway.api.forms import Form, Moment, PageSize, Tags, Until, Why, read_form, read_query
-from gateway.api.listing import Listing, answer_list
+from gateway.api.forms import Form, Moment, Tags, Why, read_form, read_query
+from gateway.api.listing import answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import Shape, entry_shape, job_shape
 from gateway.core.job import State
@@ -29,20 +30,10 @@ LINK_CHARACTERS_MAX = 4_096
 """A signed address is some hundreds of characters long."""
 
 
-class Which(Listing):
-    """Which jobs, and from where on."""
+class Which(Ordered):
+    """Which jobs."""
 
     state: State | None = None
-    user: str | None = None
-    team: str | None = None
-    """That they were ordered for."""
-    model: str | None = None
-    key: str | None = None
-    """The id of a key; those of the keys that it took the place of are among them."""
-    since: Moment | None = None
-    until: Until | None = None
-    before: str | None = None
-    limit: PageSize = 100
 
 
 class Decision(Form):
@@ -94,22 +85,7 @@ class Elsewhere(Form):
 async def jobs(request: Request) -> Response:
     """Jobs, newest first, a page at a time."""
     office, which = office_of(request), read_query(request, Which)
-    if which.user is not None:
-        office.user(which.user)
-    key = None if which.key is None else office.key(which.key)
-    found = await office.ledger.jobs(
-        states=[which.state] if which.state else [],
-        # A key has one user, by whom its jobs are found sooner.
-        user=key.user if key is not None and which.user is None else which.user,
-        team=which.team,
-        model=which.model,
-        key=None if key is None else key.counts_as,
-        since=which.since,
-        until=which.until,
-        before=which.before,
-        limit=which.limit,
-    )
-    following = found[-1].id if len(found) == which.limit else None
+    found, following = await jobs_of(office, which, [which.state] if which.state else [])
     rows = [job_shape(job) for job in found]
     return answer_list(request, which, "jobs", rows, columns=COLUMNS, following=following)
 

@@ -12,10 +12,11 @@ from gateway.administer import Office
 from gateway.administer import videos as verbs
 from gateway.administer.videos import Choice
 from gateway.api.admin.guard import actor_of, office_of
+from gateway.api.admin.ordered import Ordered, jobs_of
 from gateway.api.answers import VideoAnswer
 from gateway.api.details import VideoProofAnswer, VideoTotalsAnswer
-from gateway.api.forms import Form, Length, PageSize, read_form, read_query
-from gateway.api.listing import Listing, answer_list
+from gateway.api.forms import Form, Length, Truth, read_form, read_query
+from gateway.api.listing import answer_list
 from gateway.api.respond import json_response
 from gateway.api.shapes import time_of
 from gateway.core.errors import InvalidRequest, Issue
@@ -28,12 +29,13 @@ IDS_MAX = 1_000
 COLUMNS = tuple(VideoAnswer.__annotations__)
 
 
-class Which(Listing):
-    """Whose videos, and from where on."""
+class Which(Ordered):
+    """Which videos."""
 
-    user: str | None = None
-    before: str | None = None
-    limit: PageSize = 100
+    delivered: Truth | None = None
+    """Whether anybody ever got it."""
+    suspicious: Truth | None = None
+    """Whether it is too small to be real."""
 
 
 class Purge(Form):
@@ -49,13 +51,14 @@ class Purge(Form):
 async def videos(request: Request) -> Response:
     """Stored videos, of the newest job first, a page at a time."""
     office, which = office_of(request), read_query(request, Which)
-    if which.user is not None:
-        office.user(which.user)
-    found = await office.ledger.jobs(
-        states=[State.STORED], user=which.user, before=which.before, limit=which.limit
+    found, following = await jobs_of(
+        office,
+        which,
+        [State.STORED],
+        delivered=which.delivered,
+        suspicious=which.suspicious,
     )
     rules = office.rulebook.videos.keep_rules
-    following = found[-1].id if len(found) == which.limit else None
     rows = [_shape(job, rules) for job in found]
     return answer_list(request, which, "videos", rows, columns=COLUMNS, following=following)
 
