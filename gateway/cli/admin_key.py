@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from gateway.cli.filters import Revoked
 from gateway.cli.reach import Refused, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
@@ -17,10 +18,17 @@ _COLUMNS = ("name", "role", "id", "created_at", "revoked_at")
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
+def list_(
+    *,
+    role: Annotated[
+        Literal["viewer", "admin"] | None, typer.Option(help="Only those in this role.")
+    ] = None,
+    revoked: Revoked = None,
+    as_json: AsJson = False,
+) -> None:
     """List named admin keys, without what opens doors."""
     with administration() as doors:
-        found = doors.every("admin-keys")
+        found = doors.every("admin-keys", role=role, revoked=revoked)
     if as_json:
         as_value(found)
     else:

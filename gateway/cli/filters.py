@@ -10,6 +10,10 @@ import typer
 
 User = Annotated[str | None, typer.Option(help="Only this user's.")]
 Team = Annotated[str | None, typer.Option(help="Only this team's.")]
+Policy = Annotated[str | None, typer.Option(help="Only those with this policy.")]
+Revoked = Annotated[
+    bool | None, typer.Option("--revoked/--no-revoked", help="Only those that were ended, or not.")
+]
 Model = Annotated[str | None, typer.Option(help="Only of this model.")]
 Key = Annotated[str | None, typer.Option(metavar="ID", help="Only by this key.")]
 Since = Annotated[str | None, typer.Option(metavar="DATE", help="From when, inclusive.")]

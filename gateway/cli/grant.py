@@ -34,10 +34,20 @@ def add(
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
-    """List all grants, newest first."""
+def list_(
+    *,
+    to: Annotated[
+        str | None, typer.Option(metavar="user:NAME|…", help="Only what raises this limit.")
+    ] = None,
+    active: Annotated[
+        bool | None,
+        typer.Option("--active/--ended", help="Only those that raise a limit now, or no more."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List grants, newest first."""
     with administration() as doors:
-        found = doors.every("grants")
+        found = doors.every("grants", to=to, active=active)
     if as_json:
         as_value(found)
     else:

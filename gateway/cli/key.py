@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from gateway.cli.filters import User
+from gateway.cli.filters import Revoked, User
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value, note
 
@@ -79,12 +79,18 @@ def create(
 
 @app.command("list")
 def list_(
+    *,
     user: User = None,
+    revoked: Revoked = None,
+    service: Annotated[
+        bool | None,
+        typer.Option("--service/--no-service", help="Only those of programs, or of people."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """List keys, without what opens doors."""
     with administration() as doors:
-        found = doors.every("keys", user=user)
+        found = doors.every("keys", user=user, revoked=revoked, service=service)
     if as_json:
         as_value(found)
     else:

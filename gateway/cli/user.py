@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli import filters
 from gateway.cli.reach import WrongUsage, administration
 from gateway.cli.show import AsJson, as_record, as_table, as_value
 
@@ -38,10 +39,19 @@ def add(
 
 
 @app.command("list")
-def list_(as_json: AsJson = False) -> None:
-    """List all users."""
+def list_(
+    *,
+    team: filters.Team = None,
+    policy: filters.Policy = None,
+    disabled: Annotated[
+        bool | None,
+        typer.Option("--disabled/--enabled", help="Only those who are not let in, or are."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List users; a policy is one of their own."""
     with administration() as doors:
-        found = doors.every("users")
+        found = doors.every("users", team=team, policy=policy, disabled=disabled)
     if as_json:
         as_value(found)
     else:
@@ -109,10 +119,10 @@ def _shown(user: dict[str, Any], as_json: bool) -> None:
 
 
 @teams.command("list")
-def list_teams(as_json: AsJson = False) -> None:
+def list_teams(*, policy: filters.Policy = None, as_json: AsJson = False) -> None:
     """List the teams that the policy files name."""
     with administration() as doors:
-        found = doors.every("teams")
+        found = doors.every("teams", policy=policy)
     if as_json:
         as_value(found)
     else:

@@ -137,6 +137,31 @@ def test_what_administration_did_is_listed_by_who_did_what_to_whom_and_when(plac
     assert line.split()[1:5] == ["admin", "user.disable", "dora", "disabled_at"]
 
 
+def test_people_and_what_opens_doors_to_them_are_listed_by_what_is_asked(place: Place) -> None:
+    place.value("user", "add", "gerd", "--team", "film")
+    place.value("user", "add", "hanna")
+    place.value("user", "disable", "hanna")
+    ended, kept = (place.value("key", "create", "gerd", *words) for words in ((), ("--service",)))
+    place.value("key", "revoke", ended["id"])
+    grant = ("grant", "add", "user:gerd", "1", "--window", "day", "--until", "2999-01-01")
+    given = place.value(*grant, "--why", "a film")
+    place.value("admin-key", "create", "reader", "--role", "viewer")
+
+    def found(field: str, *words: str) -> list[str]:
+        return [row[field] for row in place.value(*words)]
+
+    of_film = found("name", "user", "list", "--team", "film", "--enabled")
+    assert ("gerd" in of_film, "hanna" in of_film) == (True, False)
+    assert found("name", "user", "list", "--disabled") == ["hanna"]
+    assert found("id", "key", "list", "--user", "gerd", "--revoked") == [ended["id"]]
+    assert found("id", "key", "list", "--service") == [kept["id"]]
+    assert found("id", "grant", "list", "--to", "user:gerd", "--active") == [given["id"]]
+    assert found("id", "grant", "list", "--ended") == []
+    assert found("name", "admin-key", "list", "--role", "viewer", "--no-revoked") == ["reader"]
+    assert found("name", "admin-key", "list", "--role", "admin") == []
+    assert found("name", "team", "list", "--policy", "default") == []
+
+
 def test_a_job_that_is_not_in_doubt_cannot_be_decided(alone: Place) -> None:
     done = alone.run("job", "resolve", BILLED, "--release", "--why", "a wish", "--json")
     assert (done.status, done.out) == (1, "")

@@ -14,10 +14,15 @@ from tests.gateway_process import ROOT
 from tests.test_docs import options
 
 LISTS = {
+    "admin-key list": "admin-keys",
     "audit list": "audit",
+    "grant list": "grants",
     "job list": "jobs",
+    "key list": "keys",
     "ledger export": "ledger/entries",
     "spend": "usage",
+    "team list": "teams",
+    "user list": "users",
     "video list": "videos",
 }
 """Commands that list, and the doors that they ask."""
