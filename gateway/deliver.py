@@ -65,6 +65,7 @@ class Deliveries:
         self._metrics = custody.metrics
         self.places = Places(fetches)
         """Whoever fetches a video holds one before the answer that brings it is read."""
+        self._hits = custody.metrics.video_hits.labels("hit")
         self.damaged = 0
         """Videos found missing or damaged since the start."""
 
@@ -161,7 +162,7 @@ class Deliveries:
         expected = StoredVideo(job.video_sha256, job.video_bytes)
         video = await self._store.open(job.id, expected)
         if video is not None:
-            self._metrics.video_hits.labels("hit").inc()
+            self._hits.inc()
             self._room.used(job.id)
             return video
         # It may have been evicted meanwhile, which is no damage; the memory is told before.

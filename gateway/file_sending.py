@@ -8,7 +8,6 @@ import asyncio
 import fcntl
 import mmap
 import os
-import socket
 import sys
 import termios
 import time
@@ -17,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gateway.system_calls import Pages, is_cached, map_to_ask, unmap
+from gateway.system_calls import Pages, is_cached, map_to_ask, send_more, unmap
 
 SCOPE_KEY = "gateway.send_file"
 """Where a door finds the sender of the connection it answers on, if that has one."""
@@ -25,8 +24,6 @@ PIECE_BYTES = 2**20
 """Handed over in one call: some tenths of a millisecond in which nobody else is answered."""
 TURN_SECONDS = 0.000_3
 """What all files together may take of one turn of the event loop, and the call that is too much."""
-MSG_MORE = getattr(socket, "MSG_MORE", 0)
-"""More follows at once, so that this need not leave by itself; not every system knows it."""
 
 Ahead = Callable[[int, int], int]
 """How many bytes from an offset on can be read without waiting for a disk, of so many."""
@@ -92,16 +89,29 @@ class _Transfer:
         "_is_watched",
         "_loop",
         "_own",
+        "_transport",
         "_turn",
+        "connection",
         "done",
         "first",
     )
 
     def __init__(
-        self, cycle: Any, own: int, file: int, *, first: int, count: int, ahead: Ahead
+        self,
+        cycle: Any,
+        transport: asyncio.Transport,
+        file: int,
+        *,
+        first: int,
+        count: int,
+        ahead: Ahead,
     ) -> None:
         self._cycle = cycle
-        self._own = own
+        self._transport = transport
+        self.connection: int = transport.get_extra_info("socket").fileno()
+        """The transport's descriptor: there as long as that is not closing, then another's."""
+        self._own: int | None = None
+        """A second one, to be watched: a loop does not watch its transports' for others."""
         self._file = file
         self._ahead = ahead
         self.first = first
@@ -128,6 +138,9 @@ class _Transfer:
         """Hand over a piece, and see when the next one may go."""
         if self.done.done():
             return
+        if self._transport.is_closing():
+            self.give_up()
+            return
         try:
             self._move()
         except (OSError, EOFError) as error:
@@ -140,7 +153,7 @@ class _Transfer:
             return
         began = time.perf_counter()
         try:
-            sent = os.sendfile(self._own, self._file, self.first, wanted)
+            sent = os.sendfile(self.connection, self._file, self.first, wanted)
         except BlockingIOError:
             self._watch()
             return
@@ -161,21 +174,29 @@ class _Transfer:
     def _watch(self) -> None:
         if not self._is_watched:
             self._is_watched = True
+            if self._own is None:
+                self._own = os.dup(self.connection)
             self._loop.add_writer(self._own, self._has_room)
 
     def _has_room(self) -> None:
         """It stays watched while it goes on at once: to begin anew costs as much as a piece."""
         if self._turn.is_over:
-            self.close()
+            self._unwatch()
             self._turn.add(self)
         else:
             self.move()
 
-    def close(self) -> None:
-        """Watch for room no longer."""
-        if self._is_watched:
+    def _unwatch(self) -> None:
+        if self._is_watched and self._own is not None:
             self._is_watched = False
             self._loop.remove_writer(self._own)
+
+    def close(self) -> None:
+        """Watch for room no longer."""
+        self._unwatch()
+        own, self._own = self._own, None
+        if own is not None:
+            os.close(own)
 
     def give_up(self) -> None:
         """The connection has ended."""
@@ -186,8 +207,8 @@ class _Transfer:
 class FileSender:
     """Sends parts of open files on one connection, for one answer at a time.
 
-    It writes past the transport, so only while nothing lies in that; and to a descriptor of its
-    own, for the transport's may be closed, and given to another connection, at any time.
+    It writes past the transport, so only while nothing lies in that and it is not closing: once it
+    has closed, its descriptor may be another connection's.
     """
 
     __slots__ = ("_held_back", "_loop", "_moving", "_transport")
@@ -218,17 +239,17 @@ class FileSender:
             head = b""
         if self._is_over(cycle):
             return None
-        own = os.dup(self._transport.get_extra_info("socket").fileno())
-        transfer = _Transfer(cycle, own, descriptor, first=first, count=count, ahead=ahead)
+        transfer = _Transfer(
+            cycle, self._transport, descriptor, first=first, count=count, ahead=ahead
+        )
         try:
             if head:
-                await self._write_before(own, head, transfer)
+                await self._write_before(head, transfer)
             await self._past(transfer)
         except ConnectionError:
             self._transport.abort()
         finally:
             transfer.close()
-            os.close(own)
         sent = transfer.first - first
         return None if sent < count and self._is_over(cycle) else sent
 
@@ -243,27 +264,18 @@ class FileSender:
         finally:
             self._moving = None
 
-    async def _write_before(self, own: int, head: bytes, transfer: _Transfer) -> None:
+    async def _write_before(self, head: bytes, transfer: _Transfer) -> None:
         """Write what goes before the file, past the transport, which would take a turn for it.
 
-        It leaves with the file's first bytes, for two packets would wake the client twice; where
-        these have to wait for others, at once.
+        It leaves with the file's first bytes; where these have to wait for others, at once.
         """
         try:
-            sent = os.write(own, head) if transfer.must_wait else self._write_ahead(own, head)
+            send = os.write if transfer.must_wait else send_more
+            sent = send(transfer.connection, head)
         except BlockingIOError:
             sent = 0
         if sent < len(head):
             await self._write_behind(head[sent:])
-
-    def _write_ahead(self, own: int, head: bytes) -> int:
-        kept = self._transport.get_extra_info("socket")
-        # All told, nothing about it is asked of the system.
-        connection = socket.socket(kept.family, kept.type, kept.proto, own)
-        try:
-            return connection.send(head, MSG_MORE)
-        finally:
-            connection.detach()
 
     async def _write_behind(self, head: bytes) -> None:
         """Write it behind what lies in the transport, and return when that has sent everything."""

@@ -7,24 +7,29 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 
 import structlog
-from structlog.contextvars import bind_contextvars, clear_contextvars, merge_contextvars
 from structlog.processors import ExceptionRenderer
 from structlog.tracebacks import ExceptionDictTransformer
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.records import Caller, Job
 
 _TRACEBACKS = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
 """Where it happened, without the values of variables: headers with keys are among them."""
+_request: ContextVar[Mapping[str, str | None]] = ContextVar("request", default=MappingProxyType({}))
+"""What the request turned out to be about, of which everything that happens now comes. One variable
+for all of it: it is set several times for each poll."""
 
 
 def configure(log_format: str | None, level: str) -> None:
     """Set up all logging of this process; `log_format` None follows the terminal."""
     as_json = log_format == "json" or (log_format is None and not sys.stderr.isatty())
     shared: list[Processor] = [
-        merge_contextvars,
+        _add_request,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -56,25 +61,32 @@ def configure(log_format: str | None, level: str) -> None:
     logging.basicConfig(level=quiet, handlers=[handler], force=True)
 
 
+def _add_request(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    return {**_request.get(), **event}
+
+
 def begin_request(request_id: str) -> None:
     """From here on events are of this request, and of no earlier one on its connection."""
-    clear_contextvars()
-    bind_contextvars(request=request_id)
+    _request.set({"request": request_id})
 
 
 def note_caller(caller: Caller) -> None:
     """Events of this request are this user's."""
-    bind_contextvars(user=caller.user.name, team=caller.user.team)
+    _note(user=caller.user.name, team=caller.user.team)
 
 
 def note_administrator(name: str) -> None:
     """Events of this request are this administrator's doing."""
-    bind_contextvars(administrator=name)
+    _note(administrator=name)
 
 
 def note_job(job: Job) -> None:
     """Events of this request are about this job."""
-    bind_contextvars(job=job.id)
+    _note(job=job.id)
+
+
+def _note(**fields: str | None) -> None:
+    _request.set({**_request.get(), **fields})
 
 
 def about(job: Job) -> dict[str, str | None]:

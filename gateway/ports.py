@@ -503,7 +503,6 @@ class OpenVideo:
     descriptor: int
     bytes: int
     sha256: str
-    path: Path
     close: Callable[[], None]
 
 

@@ -9,7 +9,6 @@ import ctypes
 import mmap
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 AT_FDCWD = -100
@@ -21,6 +20,7 @@ CACHESTAT = 451
 """The number of the system call, the same on all processors (Linux 6.5)."""
 # Without O_NONBLOCK a FIFO in a video's place would be waited for.
 FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOFOLLOW", 0)
+MSG_MORE, MSG_NOSIGNAL = 0x8000, 0x4000
 SYNC_FILE_RANGE_WRITE = 2
 """Begin to write what is changed, and wait for nothing (`sync_file_range(2)`)."""
 
@@ -49,7 +49,7 @@ _RANGE, _CACHED, _BYTE = _Range(), _Cached(), bytearray(1)
 """Filled and read by one call, in one thread: that of the event loop."""
 
 
-def open_known(path: Path) -> int | None:
+def open_known(path: str) -> int | None:
     """A descriptor to read a file from, where that needs no disk: the kernel has to know every part
     of its path already. None where it cannot be had at once, for whatever reason.
 
@@ -59,6 +59,15 @@ def open_known(path: Path) -> int | None:
         return None
     found = _LIBC.openat2(OPENAT2, AT_FDCWD, os.fsencode(path), _HOW, ctypes.sizeof(_HOW))
     return None if found < 0 else int(found)
+
+
+def send_more(descriptor: int, content: bytes) -> int:
+    """How many bytes a connection took that does not block; they leave with what is sent next, for
+    two packets would wake a client twice (`MSG_MORE`). 0 where it took none, for whatever reason.
+    """
+    if _LIBC is None:
+        return 0
+    return max(0, int(_LIBC.send(descriptor, content, len(content), MSG_MORE | MSG_NOSIGNAL)))
 
 
 def begin_writing(descriptor: int, first: int, count: int) -> None:
@@ -137,6 +146,8 @@ def _load() -> Any:
     libc.openat2.restype = libc.cachestat.restype = ctypes.c_long
     libc.openat2.argtypes = (ctypes.c_long, number, path, how, size)
     libc.cachestat.argtypes = (ctypes.c_long, ctypes.c_uint, span, cached, ctypes.c_uint)
+    libc.send.restype = ctypes.c_ssize_t
+    libc.send.argtypes = (number, ctypes.c_char_p, size, number)
     libc.sync_file_range.argtypes = (number, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
     libc.mmap.restype = pointer
     libc.mmap.argtypes = (pointer, size, number, number, number, ctypes.c_long)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
-from gateway.system_calls import is_cached
+from gateway.system_calls import is_cached, send_more
 
 PAGE = mmap.PAGESIZE
 
@@ -37,3 +39,20 @@ def test_bytes_are_cached_where_each_of_their_pages_is(tmp_path: Path) -> None:
 
 def test_what_is_no_file_is_not_cached() -> None:
     assert not is_cached(-1, 0, 1)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux knows the call: NOT tested")
+def test_what_has_more_to_come_is_sent_in_order_and_never_waited_for() -> None:
+    near, far = socket.socketpair()
+    near.setblocking(False)
+    with near, far:
+        assert send_more(near.fileno(), b"a head, ") == 8
+        near.send(b"and a file")
+        assert far.recv(100) == b"a head, and a file"
+        while send_more(near.fileno(), bytes(65_536)):
+            pass
+        with pytest.raises(BlockingIOError):
+            near.send(b"x")
+        far.close()
+        assert send_more(near.fileno(), b"nobody reads it") == 0
+    assert send_more(-1, b"nowhere") == 0

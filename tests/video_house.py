@@ -147,7 +147,7 @@ class ToldStore:
         self._fail()
         if job_id not in self.names - self.damaged:
             return None
-        return OpenVideo(-1, expected.bytes, expected.sha256, Path(job_id), lambda: None)
+        return OpenVideo(-1, expected.bytes, expected.sha256, lambda: None)
 
     async def delete(self, job_id: str) -> None:
         await self.delete_name(job_id)

@@ -18,7 +18,7 @@ from typing import Literal
 from anyio import CancelScope
 from starlette.types import Receive, Scope, Send
 
-from gateway.core.ranges import Selection, Span, Verdict, select
+from gateway.core.ranges import CONDITIONAL, Selection, Span, Verdict, select
 from gateway.file_sending import SCOPE_KEY, Ahead, Residency
 from gateway.ports import OpenVideo, StoreFailure
 
@@ -32,10 +32,17 @@ FILE_NAME_CHARACTERS_MAX = 100
 
 OnEnd = Callable[[bool], Awaitable[None]]
 SendFile = Callable[[int, int, int, Ahead], Awaitable[int | None]]
-Headers = list[tuple[str, str]]
+Headers = list[tuple[bytes, bytes]]
+"""As they go out."""
 Segment = bytes | Span
 """A piece of an answer: as it is, or from the file."""
 
+_ALWAYS: Headers = [
+    (b"cache-control", b"private, no-store"),
+    (b"cache-status", b"venice-gateway; hit"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"accept-ranges", b"bytes"),
+]
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -59,13 +66,16 @@ class VideoResponse:
         self._video = video
         self._on_end = on_end
         self._headers: Headers = [
-            ("etag", f'"{video.sha256}"'),
-            ("cache-control", "private, no-store"),
-            ("cache-status", "venice-gateway; hit"),
-            ("x-content-type-options", "nosniff"),
-            ("accept-ranges", "bytes"),
-            ("content-disposition", f'{disposition}; filename="{file_name(queue_id)}"'),
-            *((headers or {}).items()),
+            (b"etag", f'"{video.sha256}"'.encode("ascii")),
+            *_ALWAYS,
+            (
+                b"content-disposition",
+                f'{disposition}; filename="{file_name(queue_id)}"'.encode("ascii"),
+            ),
+            *(
+                (name.encode("latin-1"), value.encode("latin-1"))
+                for name, value in (headers or {}).items()
+            ),
         ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,16 +90,14 @@ class VideoResponse:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> bool:
         method, size = scope["method"], self._video.bytes
-        selection = select(method, size, f'"{self._video.sha256}"', _fields(scope["headers"]))
+        fields = _fields(scope["headers"]) if method in CONDITIONAL else {}
+        selection = select(method, size, f'"{self._video.sha256}"', fields)
         status, headers, segments = _answer_to(selection, size)
         await send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [
-                    (name.encode("latin-1"), value.encode("latin-1"))
-                    for name, value in self._headers + headers
-                ],
+                "headers": self._headers + headers,
             }
         )
         if method == "HEAD":
@@ -228,26 +236,26 @@ def _answer_to(selection: Selection, size: int) -> tuple[int, Headers, Sequence[
     """Status, header fields and content for a verdict."""
     spans = selection.spans
     if selection.verdict is Verdict.WHOLE:
-        return 200, _content("video/mp4", size), spans
+        return 200, _content(b"video/mp4", size), spans
     if selection.verdict is Verdict.UNCHANGED:
         return 304, [], ()
     if selection.verdict is Verdict.CHANGED:
         return _problem(412, "The video here is not the version that If-Match names.")
     if selection.verdict is Verdict.UNSATISFIABLE:
         status, headers, segments = _problem(416, f"The video has {size} bytes; none are there.")
-        return status, [("content-range", f"bytes */{size}"), *headers], segments
+        return status, [(b"content-range", b"bytes */%d" % size), *headers], segments
     if len(spans) == 1:
-        headers = [("content-range", _content_range(spans[0], size))]
-        return 206, headers + _content("video/mp4", len(spans[0])), spans
+        headers = [(b"content-range", _content_range(spans[0], size))]
+        return 206, headers + _content(b"video/mp4", len(spans[0])), spans
     return _multipart(spans, size)
 
 
-def _content(kind: str, length: int) -> Headers:
-    return [("content-type", kind), ("content-length", str(length))]
+def _content(kind: bytes, length: int) -> Headers:
+    return [(b"content-type", kind), (b"content-length", b"%d" % length)]
 
 
-def _content_range(span: Span, size: int) -> str:
-    return f"bytes {span.first}-{span.last}/{size}"
+def _content_range(span: Span, size: int) -> bytes:
+    return b"bytes %d-%d/%d" % (span.first, span.last, size)
 
 
 def _problem(status: int, detail: str) -> tuple[int, Headers, Sequence[Segment]]:
@@ -256,22 +264,19 @@ def _problem(status: int, detail: str) -> tuple[int, Headers, Sequence[Segment]]
     title = code.replace("_", " ").capitalize()
     problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     body = json.dumps({**problem, "code": code}).encode()
-    return status, _content("application/problem+json", len(body)), (body,)
+    return status, _content(b"application/problem+json", len(body)), (body,)
 
 
 def _multipart(spans: Sequence[Span], size: int) -> tuple[int, Headers, Sequence[Segment]]:
     """Several ranges in one answer (RFC 9110 14.6)."""
-    boundary = secrets.token_hex(16)
+    boundary = secrets.token_hex(16).encode("ascii")
     segments: list[Segment] = []
     for span in spans:
-        head = (
-            f"\r\n--{boundary}\r\nContent-Type: video/mp4\r\n"
-            f"Content-Range: {_content_range(span, size)}\r\n\r\n"
-        )
-        segments += [head.encode("ascii"), span]
-    segments.append(f"\r\n--{boundary}--\r\n".encode("ascii"))
+        head = b"\r\n--%b\r\nContent-Type: video/mp4\r\nContent-Range: %b\r\n\r\n"
+        segments += [head % (boundary, _content_range(span, size)), span]
+    segments.append(b"\r\n--%b--\r\n" % boundary)
     length = sum(map(len, segments))
-    return 206, _content(f"multipart/byteranges; boundary={boundary}", length), segments
+    return 206, _content(b"multipart/byteranges; boundary=" + boundary, length), segments
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+CONDITIONAL = frozenset({"GET", "HEAD"})
+"""Methods whose header fields can change what is answered; no other's are looked at."""
 RANGES_MAX = 10
 """A player asks for one or two; more make one request cost like many (RFC 9110 17.15)."""
 RANGE_CHARACTERS_MAX = 1_000
@@ -61,7 +63,7 @@ def select(method: str, size: int, entity_tag: str, fields: Mapping[str, str]) -
     evaluation is that of section 13.2.2, conditions on dates being ignored for want of a date.
     """
     whole = Selection(Verdict.WHOLE, (Span(0, size - 1),))
-    if method not in ("GET", "HEAD"):
+    if method not in CONDITIONAL:
         return whole
     if (wanted := fields.get("if-match")) is not None and not _lists(wanted, entity_tag):
         return Selection(Verdict.CHANGED)

@@ -12,8 +12,8 @@ import os
 import secrets
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gateway.core.mp4 import BrokenVideo, check_whole
 from gateway.ports import StoreFailure
@@ -26,8 +26,7 @@ NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 UNREADABLE = frozenset({errno.EIO, errno.EISDIR})
 
 
-@dataclass(frozen=True, slots=True)
-class Seal:
+class Seal(NamedTuple):
     """What a file looked like when its bytes had this hash."""
 
     sha256: str
@@ -120,7 +119,7 @@ class Reading:
     def __init__(self) -> None:
         self.descriptor = -1
 
-    def open(self, path: Path) -> os.stat_result | None:
+    def open(self, path: str) -> os.stat_result | None:
         """Open the file and look at it; None where there is none."""
         try:
             self.descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -130,7 +129,7 @@ class Reading:
             raise
         return os.fstat(self.descriptor)
 
-    def open_known(self, path: Path) -> os.stat_result | None:
+    def open_known(self, path: str) -> os.stat_result | None:
         """The same without waiting for a disk; None where there may yet be a file."""
         descriptor = open_known(path)
         if descriptor is None:
@@ -185,7 +184,7 @@ def verified(path: Path, incoming: Path) -> Seal | None:
     """Hash a file; None where there is none, or it cannot be read, or it changes meanwhile."""
     reading = Reading()
     try:
-        before = reading.open(path)
+        before = reading.open(os.fspath(path))
         if before is None:
             if not incoming.is_dir():
                 raise StoreFailure(f"{incoming.parent} is gone: is its volume mounted?")

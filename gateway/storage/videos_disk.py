@@ -13,7 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,8 @@ VIDEO_BYTES_MAX = 4 * 2**30
 """An hour of 1080p is under 4 GiB; an endless body must not fill the disk."""
 SEALS_MAX = 50_000
 """Verified files remembered, some 300 bytes each; a forgotten one is hashed again."""
+NAMES_KEPT = 8_192
+"""Of videos that were asked for lately: the same ones are, again and again."""
 VERIFICATIONS_AT_ONCE = 2
 """After a restart everything is hashed at its first use; this must not take all processors."""
 THREADS_MAX = 16
@@ -47,6 +49,7 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 Result = TypeVar("Result")
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def name_of(job_id: str) -> str:
     """The name a job's video is stored under, without its suffix: ids are others' text."""
     return hashlib.sha256(job_id.encode("utf-8", "surrogatepass")).hexdigest()
@@ -63,6 +66,7 @@ class DiskVideoStore:
         self, root: Path, *, bytes_max: int = VIDEO_BYTES_MAX, threads_max: int = THREADS_MAX
     ) -> None:
         self._root = root
+        self._folder = os.fspath(root)
         self._incoming = root / "incoming"
         self._bytes_max = bytes_max
         self._seals: OrderedDict[str, Seal] = OrderedDict()
@@ -122,23 +126,22 @@ class DiskVideoStore:
         seal = self._seals.get(name)
         if seal is None or (seal.sha256, seal.size) != (expected.sha256, expected.bytes):
             return None
-        path = self._path(name)
-        reading, status = await self._read(name, path)
+        reading, status = await self._read(name, self._file(name))
         if status is None or seal_of(status, seal.sha256) != seal:
             reading.close()
             return None
         if name in self._seals:
             self._seals.move_to_end(name)
-        return OpenVideo(reading.descriptor, seal.size, seal.sha256, path, reading.close)
+        return OpenVideo(reading.descriptor, seal.size, seal.sha256, reading.close)
 
-    async def _read(self, name: str, path: Path) -> tuple[Reading, os.stat_result | None]:
+    async def _read(self, name: str, path: str) -> tuple[Reading, os.stat_result | None]:
         """The file opened and looked at: at once where that needs no disk, else in a thread."""
         reading = Reading()
         if (status := reading.open_known(path)) is not None:
             return reading, status
         return await self._read_together(name, path)
 
-    async def _read_together(self, name: str, path: Path) -> tuple[Reading, os.stat_result | None]:
+    async def _read_together(self, name: str, path: str) -> tuple[Reading, os.stat_result | None]:
         """The file opened and looked at: once for all who ask while that is being done, with a
         descriptor for each. When a video comes, everybody who waits for it asks at one moment."""
         shared = self._readings.get(name)
@@ -196,8 +199,11 @@ class DiskVideoStore:
         return status.f_bavail * status.f_frsize
 
     def _path(self, name: str) -> Path:
-        # At once: three steps by the operator take three times as long, and this is on every way.
-        return Path(f"{self._root}/{name[:2]}/{name[2:4]}/{name}.mp4")
+        return Path(self._file(name))
+
+    def _file(self, name: str) -> str:
+        # A text: whoever opens a video waits for this, and a `Path` takes ten times as long.
+        return f"{self._folder}/{name[:2]}/{name[2:4]}/{name}.mp4"
 
     def _remember(self, name: str, seal: Seal) -> None:
         self._seals[name] = seal

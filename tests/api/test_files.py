@@ -434,7 +434,7 @@ class Ending:
         self.closed = 0
         self.ends: list[bool] = []
         self.response = VideoResponse(
-            OpenVideo(descriptor, len(content), sha256(content), path, self.close),
+            OpenVideo(descriptor, len(content), sha256(content), self.close),
             queue_id="job",
             on_end=self.on_end,
         )

@@ -535,7 +535,7 @@ async def test_a_file_that_the_kernel_knows_is_opened_without_a_thread(
     store: DiskVideoStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored, before = await fill(store), open_descriptors()
-    own = open_known(Path(__file__))
+    own = open_known(__file__)
     if own is None:
         pytest.skip("this kernel has no RESOLVE_CACHED: opening without a thread was NOT tried")
     os.close(own)
@@ -549,8 +549,8 @@ async def test_a_file_that_the_kernel_knows_is_opened_without_a_thread(
 def test_what_is_no_file_is_never_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "pipe")
-    assert open_known(tmp_path / "missing") is None
-    assert open_known(tmp_path / "link") is None
-    found = open_known(tmp_path / "pipe")
+    assert open_known(str(tmp_path / "missing")) is None
+    assert open_known(str(tmp_path / "link")) is None
+    found = open_known(str(tmp_path / "pipe"))
     if found is not None:
         os.close(found)

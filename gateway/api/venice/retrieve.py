@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from gateway.api.authenticate import polling_caller_of
 from gateway.api.own_jobs import own_job
-from gateway.api.reading import read_object, read_wait
+from gateway.api.reading import header, read_object, read_wait
 from gateway.api.respond import JsonText, passed_on
 from gateway.api.services import Services, services_of
 from gateway.api.videos import call_back, is_servable, is_working, raise_for_state, send_video
@@ -88,9 +88,11 @@ async def _answer(services: Services, request: Request, caller: Caller, job: Job
 
 def _delivers_json(request: Request, caller: Caller) -> bool:
     """Whether this client gets a link instead of bytes."""
-    wanted = request.headers.get("x-gateway-delivery", caller.key.delivery)
+    wanted = header(request, b"x-gateway-delivery")
+    if wanted is None:
+        wanted = caller.key.delivery
     if wanted == "auto":
-        return request.headers.get("user-agent", "").startswith(JSON_CLIENTS)
+        return (header(request, b"user-agent") or "").startswith(JSON_CLIENTS)
     return wanted == "json"
 
 
