@@ -15,7 +15,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
@@ -43,7 +43,8 @@ class GatewayProcess:
     """Runs `python -m gateway serve` before a running simulator while the context lasts.
 
     `policies` is a document as in `policies/`; `users` (name to policy) are made before the
-    first start; `settings` are further environment variables; `folder` holds all its files.
+    first start; `settings` are further environment variables; `folder` holds all its files;
+    `tracer` is a command that becomes the one it is given, as `strace -D` does.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class GatewayProcess:
         policies: Mapping[str, Any] | str = GENEROUS,
         users: Mapping[str, str | None] = _ONE_USER,
         settings: Mapping[str, str] | None = None,
+        tracer: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         self.simulator = simulator
@@ -66,6 +68,7 @@ class GatewayProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = folder / "gateway.log"
         self._users = dict(users)
+        self._tracer = tracer
         self._environment = {
             **_clean_environment(),
             "PYTHONPATH": str(ROOT),
@@ -104,7 +107,7 @@ class GatewayProcess:
         began = time.monotonic()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway", "serve"],
+                [*self._tracer, sys.executable, "-m", "gateway", "serve"],
                 env=self._environment,
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -138,6 +139,37 @@ async def test_an_order_is_one_trace_from_the_client_to_venice(
     told = b"".join(collector.bodies)
     secrets = (PROMPT, ORGANIZATION_KEY, traced.user_key, MODEL, "anna")
     assert [text for text in secrets if text.encode() in told] == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "why"),
+    [({"status": 503}, 503, ""), ({"drop": True}, 0, "lost")],
+    ids=["refused", "lost"],
+)
+async def test_each_attempt_of_a_call_that_is_sent_again_is_a_span_of_its_door(
+    traced: GatewayProcess, collector: Collector, fault: dict[str, Any], status: int, why: str
+) -> None:
+    traced.simulator.faults([{"endpoint": "quote", "action": fault, "times": 1}])
+    priced = {"model": MODEL, "duration": "5s", "resolution": "480p"}
+    async with Client(traced) as client:
+        answer = await client.post("quote", priced, traceparent=f"00-{TRACE}-{PARENT}-01")
+    assert answer.status_code == 200
+    door = collector.wait_for("quote")["quote"]
+    attempts = [span for span in collector.spans() if span.name == "venice quote"]
+    attempts.sort(key=lambda span: span.start_time_unix_nano)
+    whose = [(span.trace_id, span.parent_span_id) for span in attempts]
+    assert whose == [(door.trace_id, door.span_id)] * 2
+    assert door.trace_id.hex() == TRACE
+    told = [_facts(span) for span in [*attempts, door]]
+    statuses = [facts["http.response.status_code"].int_value for facts in told]
+    assert statuses == [status, 200, 200]
+    assert [facts["error.type"].string_value for facts in told] == [why, "", ""]
+
+
+def _facts(span: Any) -> defaultdict[str, Any]:
+    """What is noted of a span; nothing for a fact that is not."""
+    nothing = import_module("opentelemetry.proto.common.v1.common_pb2").AnyValue
+    return defaultdict(nothing, {fact.key: fact.value for fact in span.attributes})
 
 
 async def test_the_trace_goes_on_in_the_call_to_venice_and_not_to_anybody_else(

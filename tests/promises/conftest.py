@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.gateway_process import GatewayProcess, with_rules
+from tests.promises.listening import Listener
 from tests.simulator_process import SimulatorProcess
 
 
@@ -49,3 +50,11 @@ def gateway(shared_gateway: GatewayProcess, simulator: SimulatorProcess) -> Gate
     if not shared_gateway.is_running:
         shared_gateway.restart()
     return shared_gateway
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A receiver of notices, for one test."""
+    opened = Listener()
+    yield opened
+    opened.close()

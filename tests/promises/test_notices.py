@@ -5,68 +5,26 @@ killed.
 from __future__ import annotations
 
 import sqlite3
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from standardwebhooks.webhooks import Webhook
 
 from tests.gateway_process import CommandRefused, GatewayProcess, with_rules
 from tests.promises.asking import PRICE, Client, order, settled_down
+from tests.promises.listening import SECRET, Listener, until
 from tests.simulator_process import SimulatorProcess
 
-SECRET = "whsec_c29tZXRoaW5nIHRoYXQgbm9ib2R5IGtub3dz"
-SECONDS_MAX = 20.0
 BLOCK_SECONDS = 3
 """Longer than the pause between two looks at what is so."""
 ALMOST_ALL_OF_ITS_TIME_MS = 29 * 86_400_000
 """Of the thirty days that a video stays which nobody fetches."""
 BODY = {"model": "wan-2.2-a14b-text-to-video", "prompt": "a gondola", "duration": "5s"}
-
-
-class Listener:
-    """A receiver that verifies everything it is sent; it can be made to fail."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.heard: list[dict[str, Any]] = []
-        self.status = 204
-        listener = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                if listener.status == 204:
-                    listener.heard.append(Webhook(SECRET).verify(body, dict(self.headers)))
-                self.send_response(listener.status)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def subjects(self, event: str) -> list[str]:
-        """What was told of an event, in order."""
-        return [said["data"]["subject"] for said in self.heard if said["type"] == event]
-
-    def told_of(self, event: str, subject: str) -> list[dict[str, Any]]:
-        """What was told of an event of a subject, in order."""
-        found = (said["data"] for said in self.heard if said["type"] == event)
-        return [data for data in found if data["subject"] == subject]
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -107,13 +65,6 @@ def admin(told: GatewayProcess) -> Iterator[httpx.Client]:
         base_url=told.url + "/gateway/v1/admin", headers=headers, trust_env=False
     ) as client:
         yield client
-
-
-def until(is_so: Any) -> None:
-    deadline = time.monotonic() + SECONDS_MAX
-    while not is_so():
-        assert time.monotonic() < deadline, "it did not come in time"
-        time.sleep(0.05)
 
 
 async def ordered(gateway: GatewayProcess) -> str:

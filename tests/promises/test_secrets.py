@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway.simulator.settings import DEFAULT_BILLING_KEY
 from tests.gateway_process import ORGANIZATION_KEY, GatewayProcess, with_rules
 from tests.promises.asking import (
     MODEL,
@@ -23,6 +24,8 @@ from tests.promises.asking import (
     settled_down,
 )
 from tests.promises.books import job_of, jobs_of
+from tests.promises.every_door import ADMIN, OWN, Known, admin_key, ask_every_door
+from tests.promises.listening import SECRET, Listener, until
 from tests.simulator_process import SimulatorProcess
 
 PROMPT = "CANARY-prompt-of-a-secret-film-4d1b"
@@ -31,20 +34,36 @@ LINK = re.compile(rb"/private/[0-9a-zA-Z_-]+")
 """How the stand-in's bearer links read."""
 OWN_SECRETS = ("admin.key", "links.key")
 """Files whose purpose is to hold a secret of the gateway's own."""
+TOLD = ("job.completed", "job.failed", "job.in_doubt")
+"""Notices that the jobs below lead to."""
 CHANGING = ("date", "x-request-id", "ratelimit", "ratelimit-policy")
 
 
 @pytest.fixture
-def talkative(simulator: SimulatorProcess, tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A gateway that logs all it can."""
-    settings = {"VGW_LOG_LEVEL": "debug"}
-    rules = with_rules(quotes={"fresh": "1s"})
+def talkative(
+    simulator: SimulatorProcess, listener: Listener, tmp_path: Path
+) -> Iterator[GatewayProcess]:
+    """A gateway that logs all it can, and tells of all it does."""
+    rules = with_rules(
+        quotes={"fresh": "1s"},
+        teams={"film": {}},
+        notify=[
+            {"url": listener.url, "secret": "env:NOTICE_SECRET"},
+            {"url": listener.unsigned_url, "format": "slack"},
+        ],
+        policies={"default": {"webhook_hosts": ["hook.example"]}},
+    )
+    settings = {
+        "VGW_LOG_LEVEL": "debug",
+        "VENICE_BILLING_KEY": DEFAULT_BILLING_KEY,
+        "NOTICE_SECRET": SECRET,
+    }
     with GatewayProcess(tmp_path, simulator, policies=rules, settings=settings) as running:
         yield running
 
 
 async def test_secrets_appear_nowhere(
-    talkative: GatewayProcess, simulator: SimulatorProcess
+    talkative: GatewayProcess, simulator: SimulatorProcess, listener: Listener
 ) -> None:
     """R26: after good jobs, broken ones, refusals and a crash."""
     gateway = talkative
@@ -54,6 +73,12 @@ async def test_secrets_appear_nowhere(
         gateway.restart()
         answers += [await client.get("/api/v1/models"), await client.get("/readyz?verbose")]
         await settled_down(gateway)
+        await asyncio.to_thread(until, lambda: _are_told(listener))
+        hook = await client.request(
+            "PUT", "/gateway/v1/me/webhook", {"url": "https://hook.example/"}
+        )
+        known = await _known(gateway, client)
+        answers += await asyncio.to_thread(ask_every_door, gateway, known)
         # Only jobs still open need their links; then nothing of them stays in any file.
         await eventually(lambda: _no_link_is_kept(gateway), 40)
         metrics = (await client.get("/metrics")).content
@@ -62,20 +87,62 @@ async def test_secrets_appear_nowhere(
         "log": gateway.log().encode(),
         "metrics": metrics,
         "command line": (process / "cmdline").read_bytes(),
-        **{f"answer {n}": _wire(answer) for n, answer in enumerate(answers)},
+        **{f"answer {n} of {a.request.url.path}": _wire(a) for n, a in enumerate(answers)},
     }
     shown |= _files_of(gateway)
     gateway.terminate()
     shown |= {f"{name} after the stop": data for name, data in _files_of(gateway).items()}
+    shown |= {f"notice {n}": data for n, data in enumerate(listener.arrived)}
     canaries = {
-        "organization key": ORGANIZATION_KEY.encode(),
-        "user key": gateway.user_key.encode(),
-        "prompt": PROMPT.encode(),
-        "picture": PICTURE.encode(),
+        "organization key": ORGANIZATION_KEY,
+        "billing key": DEFAULT_BILLING_KEY,
+        "user key": gateway.user_key,
+        "admin key": admin_key(gateway),
+        "secret of notices": SECRET.removeprefix("whsec_"),
+        "secret of a webhook": hook.json()["secret"].removeprefix("whsec_"),
+        "prompt": PROMPT,
+        "picture": PICTURE,
     }
-    hits = [(n, where) for where, data in shown.items() for n, c in canaries.items() if c in data]
-    hits += [("link", where) for where, data in shown.items() if LINK.search(data)]
-    assert hits == []
+    assert _found(canaries, shown) == []
+
+
+def _are_told(listener: Listener) -> bool:
+    is_unsigned_told = any(b"/unsigned" in told for told in listener.arrived)
+    return is_unsigned_told and all(map(listener.subjects, TOLD))
+
+
+def _found(canaries: Mapping[str, str], shown: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Which secret is seen where."""
+    hits = [(n, w) for w, data in shown.items() for n, c in canaries.items() if c.encode() in data]
+    return hits + [("link", where) for where, data in shown.items() if LINK.search(data)]
+
+
+async def _known(gateway: GatewayProcess, client: Client) -> Known:
+    """Something real for every door that asks for it, and a comparison with the bill."""
+    found = jobs_of(gateway)
+    assert {"stored", "failed_billed", "in_doubt"} <= {str(job.state) for job in found}
+    jobs = [job.id for job in found]
+    kept = next(job.id for job in found if job.video_sha256 and job.completed_at is None)
+    link = await client.request("POST", f"{OWN}/jobs/{kept}/links", {})
+    headers = {"authorization": f"Bearer {admin_key(gateway)}"}
+    async with httpx.AsyncClient(
+        base_url=gateway.url + ADMIN, headers=headers, trust_env=False
+    ) as admin:
+        run = await admin.post("/reconciliations", json={}, timeout=60)
+        told = (await admin.get("/notices")).json()["notices"]
+    return {
+        f"{OWN}/jobs/{{id}}": jobs,
+        f"{OWN}/jobs/{{id}}/events": [kept],
+        f"{OWN}/videos/{{id}}": [kept],
+        f"{OWN}/media/{{token}}": [link.json()["url"].rpartition("/")[2]],
+        f"{ADMIN}/users/{{name}}": ["anna"],
+        f"{ADMIN}/users/{{name}}/policy": ["anna"],
+        f"{ADMIN}/teams/{{name}}": ["film"],
+        f"{ADMIN}/keys/{{id}}": [gateway.user_key.split("_")[1]],
+        f"{ADMIN}/jobs/{{id}}": jobs,
+        f"{ADMIN}/reconciliations/{{id}}": [str(run.json()["run"])],
+        f"{ADMIN}/notices/{{id}}": [row["notice"] for row in told],
+    }
 
 
 async def _live(
@@ -89,6 +156,10 @@ async def _live(
         finished = await client.finished(queue_id)
         assert finished.headers["content-type"] == "video/mp4"
         answers.append(await client.post("complete", {"model": MODEL, "queue_id": queue_id}))
+    kept = await client.buy(f"{PROMPT} kept")
+    simulator.faults([{"endpoint": "queue", "outcome": "fail_billed", "times": 1}])
+    failed = await client.buy(f"{PROMPT} failed")
+    answers += [await client.finished(queue_id) for queue_id in (kept, failed)]
     bad: list[dict[str, Any]] = [
         order(PROMPT * 500),
         order(PROMPT, duration="-5s"),
