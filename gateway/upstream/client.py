@@ -53,6 +53,8 @@ NETWORK_FAILED = (httpx.NetworkError, ConnectionError)
 """Of those, the ones by which the way to Venice broke, rather than Venice ended an answer."""
 
 
+HIDDEN = b"[hidden]"
+"""Stands where an answer repeats one of our keys."""
 CONNECTIONS_MAX = 64
 """Of each lane: above what the gate lets be under way, and the videos that are fetched at once."""
 
@@ -356,7 +358,7 @@ class VeniceClient:
                 )
                 async for part in response.aiter_raw():
                     taken.feed(part)
-                body = taken.whole()
+                body = self._without_keys(taken.whole())
         except UnreadableBody:
             flaw = Outcome.NONSENSE
         except FOREIGN:
@@ -369,6 +371,13 @@ class VeniceClient:
             flaw=flaw,
             json_is_due=json_is_due,
         )
+
+
+    def _without_keys(self, body: bytes) -> bytes:
+        """What Venice says without our keys: its words reach users, and some are kept."""
+        for secret in (self._key, self._billing_key, *self._previous.values()):
+            body = body.replace(secret.get_secret_value().encode("ascii"), HIDDEN)
+        return body
 
 
 def _now() -> float:

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import re
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,7 @@ async def _live(
     answers += [await client.queue(body) for body in bad]
     for action in (
         {"status": 502, "body": {"error": ORGANIZATION_KEY}},
+        {"status": 400, "body": {"error": f"key {ORGANIZATION_KEY} may not order this"}},
         {"status": 504},
         {"drop": True},
         {"garbage": True},
@@ -177,6 +179,13 @@ async def _live(
     ):
         simulator.faults([{"endpoint": "queue", "times": 1, "action": action}])
         answers.append(await client.queue(order(f"{PROMPT} {action}", model=PRIVATE_MODEL)))
+    doomed = f"{PROMPT} that fails"
+    which = {"prompt_sha256": sha256(doomed.encode()).hexdigest()}
+    refusal = {"status": 422, "body": {"error": f"failed for key {ORGANIZATION_KEY}"}}
+    simulator.faults([{"endpoint": "retrieve", "match": which, "action": refusal}])
+    answers.append(await client.queue(order(doomed)))
+    answers.append(await client.finished(answers[-1].json()["queue_id"]))
+    assert answers[-1].status_code == 422
     simulator.faults([])
     wrong = {"Authorization": f"Bearer {gateway.user_key}x"}
     answers.append(await client.get("/api/v1/models", **wrong))

@@ -62,6 +62,16 @@ async def test_a_key_may_change_while_running() -> None:
     assert b"Bearer another-key\r\n" in server.requests[0]
 
 
+async def test_an_answer_that_repeats_a_key_comes_without_it() -> None:
+    said = f'{{"error": "{KEY} and {BILLING_KEY}", "more": "old-key"}}'.encode()
+    repeating = keeping(answer("400 Bad", said))
+    async with raw_server(repeating) as server, client_of(server.url) as client:
+        client.use_keys(SecretStr(KEY), SecretStr(BILLING_KEY), SecretStr("old-key"))
+        reply = await client.send(Endpoint.QUEUE, "POST", "/video/queue", {})
+    assert reply.document == {"error": "[hidden] and [hidden]", "more": "[hidden]"}
+    assert b"key" not in reply.body
+
+
 @pytest.mark.parametrize("key", ["", "with space", "line\nbreak", "ключ", "\x7f"])
 def test_a_key_no_header_can_carry_is_refused_without_showing_it(key: str) -> None:
     with pytest.raises(ValueError, match="the Venice key") as caught:
