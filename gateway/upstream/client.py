@@ -372,7 +372,6 @@ class VeniceClient:
             json_is_due=json_is_due,
         )
 
-
     def _without_keys(self, body: bytes) -> bytes:
         """What Venice says without our keys: its words reach users, and some are kept."""
         for secret in (self._key, self._billing_key, *self._previous.values()):

@@ -12,11 +12,15 @@ from tests.bench.reservations import compare_reservations
 from tests.bench.rounds import Comparison
 from tests.bench.scraped import measure
 from tests.bench.served import compare_polls, served
-from tests.bench.videos import compare_videos, polls_beside_cold_videos
+from tests.bench.videos import compare_videos, memory_of_slow_readers, polls_beside_cold_videos
 
 NO_NGINX = (
     "Stored videos were not measured: nginx, which it is compared with, is not installed here."
 )
+
+
+SLOW, SLOW_QUICKLY = (100, 500_000_000), (5, 5_000_000)
+"""Readers that take little, and the size of their video."""
 
 
 def main() -> None:
@@ -39,6 +43,8 @@ def main() -> None:
     for one in compare_videos(turns, seconds):
         keep(one)
     notes.append(polls_beside_cold_videos() if len(found) > alone else NO_NGINX)
+    print(notes[-1])
+    notes.append(memory_of_slow_readers(*(SLOW_QUICKLY if quick else SLOW)))
     print(notes[-1])
     with TemporaryDirectory(prefix="bench-", dir=_same_disk()) as folder:
         watched = measure(Path(folder))

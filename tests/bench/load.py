@@ -5,8 +5,8 @@ else a small generator over raw sockets. Any answer but 200 is an error, not a f
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
-import math
 import os
 import re
 import shutil
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -62,14 +62,12 @@ def bytes_per_second(request: Request, body_bytes: int) -> float:
     return float(found[1]) * float(1024 ** "_KMG".index(found[2] or "_"))
 
 
-def slowest_hundredth(request: Request) -> float:
-    """The seconds that the slowest hundredth of the answers took at least."""
-    if not shutil.which("wrk"):
-        return _said_by_sockets(request)["p99"]
-    found = re.search(r"99%\s+([\d.]+)(us|ms|s)", _said_by_wrk(request))
-    if found is None:
-        raise LoadFailed("wrk told of no latencies")
-    return float(found[1]) * {"us": 1e-6, "ms": 1e-3, "s": 1.0}[found[2]]
+def each_answer(request: Request) -> list[tuple[float, float]]:
+    """When each request left, by `time.perf_counter` of any process here, and its answer's seconds.
+
+    By the bench's own sockets, for `wrk` does not tell of single ones.
+    """
+    return [(asked, wait) for asked, wait in _said_by_sockets(request)["answers"]]
 
 
 def generator() -> str:
@@ -101,12 +99,12 @@ def _said_by_wrk(request: Request) -> str:
 
 
 def _by_sockets(request: Request) -> float:
-    return _said_by_sockets(request)["rate"]
+    return float(_said_by_sockets(request)["rate"])
 
 
-def _said_by_sockets(request: Request) -> dict[str, float]:
+def _said_by_sockets(request: Request) -> dict[str, Any]:
     said = _run([sys.executable, "-m", "tests.bench.load", json.dumps(asdict(request))], request)
-    found: dict[str, float] = json.loads(said)
+    found: dict[str, Any] = json.loads(said)
     return found
 
 
@@ -144,8 +142,8 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._asked = 0.0
-        self.waits: list[float] = []
-        """Seconds, one for each answer."""
+        self.answers: list[tuple[float, float]] = []
+        """When each was asked for, and the seconds it took."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -163,7 +161,7 @@ class _Connection(asyncio.Protocol):
         if self._parser.get_status_code() != 200:
             self._fail(f"status {self._parser.get_status_code()}")
             return
-        self.waits.append(time.perf_counter() - self._asked)
+        self.answers.append((self._asked, time.perf_counter() - self._asked))
         self._ask()
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -174,7 +172,7 @@ class _Connection(asyncio.Protocol):
             self._failed.set_exception(LoadFailed(why))
 
 
-async def _send(request: Request) -> dict[str, float]:
+async def _send(request: Request) -> dict[str, Any]:
     parts = urlsplit(request.url)
     body = request.body.encode()
     fields = {"Host": parts.netloc, **request.headers}
@@ -193,12 +191,12 @@ async def _send(request: Request) -> dict[str, float]:
     done, _ = await asyncio.wait([failed], timeout=request.seconds)
     for future in done:
         future.result()
-    waits = sorted(wait for each in connections for wait in each.waits)
-    if not waits:
+    answers = sorted(answer for each in connections for answer in each.answers)
+    if not answers:
         raise LoadFailed("nothing was answered")
-    rate = len(waits) / (time.perf_counter() - started)
-    return {"rate": rate, "p99": waits[math.ceil(len(waits) * 0.99) - 1]}
+    return {"rate": len(answers) / (time.perf_counter() - started), "answers": answers}
 
 
 if __name__ == "__main__":
+    gc.disable()  # it would be a pause of the load's own
     print(json.dumps(uvloop.run(_send(Request(**json.loads(sys.argv[1]))))))

@@ -40,7 +40,14 @@ comparing, and the spread says how much this run is to be trusted.
   windows, grants, constraints, foreign keys or secondary indexes.
 - **Stored videos**: the bytes of a finished video by `POST /api/v1/video/retrieve`; the baseline is
   one nginx worker with `sendfile` and the same file. Work is how many gigabytes were sent for each
-  second of the processor; a ratio of 0.67 is one and a half times nginx's seconds.
+  second of the processor; a ratio of 0.67 is one and a half times nginx's seconds. On one machine
+  the kernel does a part of the sending in the reader's time, and which part changes with server and
+  readers: nginx's own seconds for a gigabyte differ by a factor of three. So what counts are
+  nginx's seconds and, on top of them, what server and reader together took more than with nginx
+  ([26](decisions/0026-what-serving-and-watching-cost.md)); *as booked* is what the accounting says
+  of the two servers alone.
+- **Watching**: polls as fast as they are answered, in runs with somebody who scrapes and without;
+  each poll is timed by itself, and all of them are compared with those that no scrape was near.
 - **Taking in**: from Venice's answer to a durable, checked and hashed file; the baseline is a plain
   download of the same size from the same stand-in into a file, with one sync.
 

@@ -5,9 +5,7 @@ taken for another request, and honest clients notice nothing of it.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import os
 import random
 import re
 import socket
@@ -17,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway_process import GatewayProcess, with_rules
+from tests.gateway_process import GatewayProcess
 from tests.promises.asking import Client, order, purchases
 from tests.simulator_process import SimulatorProcess
+from tests.slow_readers import allowed_bytes, grown_by_readers
 
 CLOSED_SECONDS_MAX = 10.0
 SLOW_SECONDS_MAX = 30.0
-WHOLE_READERS = 3
 HONEST_SECONDS_MAX = 1.0
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 HOST = b"Host: gateway\r\n"
@@ -355,80 +353,4 @@ async def test_slow_readers_of_videos_take_no_memory(
     tmp_path: Path, readers: int, size: int
 ) -> None:
     """R31: 64 MiB and one more for each connection, at every moment; some read to the end."""
-    rules = with_rules(videos={"on_complete": "keep", "max_bytes": "4GiB"})
-    with (
-        SimulatorProcess(seed=1, no_limits=True, video_bytes_min=size) as simulator,
-        GatewayProcess(tmp_path, simulator, policies=rules) as gateway,
-    ):
-        grown = await _grown_by_readers(gateway, simulator, readers)
-    assert grown < (64 + readers) * 2**20
-
-
-async def _grown_by_readers(
-    gateway: GatewayProcess, simulator: SimulatorProcess, readers: int
-) -> int:
-    """By how many bytes at most the gateway grows while so many hold a download each: most of them
-    stop after their first bytes, and the others have to get theirs from the disk."""
-    simulator.faults([{"endpoint": "queue", "outcome": "ready_now"}])
-    async with Client(gateway) as client:
-        queue_id = await client.buy("to be read slowly")
-        video = await client.finished(queue_id, 100)
-    assert video.headers["content-type"] == "video/mp4"
-    size, wanted = len(video.content), hashlib.sha256(video.content).hexdigest()
-    del video
-    path = f"/gateway/v1/videos/{queue_id}"
-    key = f"Authorization: Bearer {gateway.user_key}\r\n"
-    request = f"GET {path} HTTP/1.1\r\nHost: gateway\r\n{key}\r\n".encode()
-    _drop_from_memory(gateway)
-    before = _memory_of(gateway.pid, "VmRSS:")
-    has_peak = _forget_peak(gateway.pid)
-    opened = [await asyncio.open_connection("127.0.0.1", gateway.port) for _ in range(readers)]
-    for reader, writer in opened:
-        writer.write(request)
-        assert b" 200 " in await reader.readline()
-    # Everybody had a turn once those that came last have all of it.
-    whole = [_sha256_of_rest(reader, size) for reader, _ in opened[-WHOLE_READERS:]]
-    assert set(await asyncio.gather(*whole)) == {wanted}
-    most = _memory_of(gateway.pid, "VmHWM:") if has_peak else 0
-    grown = max(most, _memory_of(gateway.pid, "VmRSS:")) - before
-    for _, writer in opened:
-        writer.transport.abort()
-    # One turn of the loop in which they are really closed, before the gateway is stopped.
-    await asyncio.sleep(0)
-    print(f"{readers} readers of {size:,} bytes: {grown:,} bytes more at most")
-    return grown
-
-
-async def _sha256_of_rest(reader: asyncio.StreamReader, size: int) -> str:
-    """The hash of a body of so many bytes, after what is left of its head."""
-    await reader.readuntil(b"\r\n\r\n")
-    digest = hashlib.sha256()
-    while size:
-        piece = await reader.read(min(size, 2**20))
-        assert piece, f"{size} bytes are missing"
-        digest.update(piece)
-        size -= len(piece)
-    return digest.hexdigest()
-
-
-def _drop_from_memory(gateway: GatewayProcess) -> None:
-    """Have the system forget what it holds of the videos, where it can be asked to."""
-    if not hasattr(os, "posix_fadvise"):
-        return
-    for path in (gateway.data_dir / "videos").glob("??/??/*.mp4"):
-        with path.open("rb") as file:
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-
-
-def _forget_peak(pid: int) -> bool:
-    """Let the peak of a process begin anew at what it holds now; False where that cannot be."""
-    try:
-        Path(f"/proc/{pid}/clear_refs").write_text("5", "ascii")
-    except OSError:
-        return False
-    return True
-
-
-def _memory_of(pid: int, name: str) -> int:
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    return int(status.partition(name)[2].split()[0]) * 1024
+    assert await grown_by_readers(tmp_path, readers, size) < allowed_bytes(readers)
