@@ -40,7 +40,10 @@ version: 1
 policies:
   default:
     each_user: {day: 100, month: 1000}
-    rate: {requests_per_minute: 1000000000, polls_per_minute: 1000000000}
+    rate:
+      requests_per_minute: 1000000000
+      polls_per_minute: 1000000000
+      queue_per_minute: 1000000000
 """
 _NGINX = """
 daemon off; master_process off; worker_processes 1; pid nginx.pid; error_log stderr crit;

@@ -31,6 +31,9 @@ SPEED_GOAL = 0.8
 WORK_GOAL = 1 / 1.5
 """Gigabytes for a second of the processor: at most one and a half times nginx's seconds."""
 FILL_GOAL = 1 / 1.15
+FILLS_A_TURN = 3
+"""One takes some hundredths of a second, of which a sync of the disk is a good part, and none is
+like another."""
 POLL_GOAL_MS = 5.0
 LEAST_WORK = 0.01
 """Seconds for a gigabyte: what is found below it is the clock's error."""
@@ -87,7 +90,7 @@ def compare_videos(turns: int, seconds: float) -> Iterator[Comparison]:
         ):
             for readers in READERS:
                 yield from _compare_serving(running, readers, turns, seconds)
-            yield _compare_filling(running, size, turns)
+            yield _compare_filling(running, size, turns * FILLS_A_TURN)
 
 
 def _compare_serving(
