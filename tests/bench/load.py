@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ import uvloop
 
 ROOT = Path(__file__).parents[2]
 HOST = "127.0.0.1"
+TIMER_SECONDS = 0.001
+"""Timers of the load are whole milliseconds."""
 LOAD_CORE = 1
 """The load runs on one core, what is measured on the other, where there are two."""
 
@@ -40,6 +43,8 @@ class Request:
     body: str = ""
     connections: int = 32
     seconds: float = 2.0
+    per_second: float | None = None
+    """How many in all, from `each_answer` alone; without it each follows the answer before it."""
 
 
 class LoadFailed(Exception):
@@ -63,7 +68,8 @@ def bytes_per_second(request: Request, body_bytes: int) -> float:
 
 
 def each_answer(request: Request) -> list[tuple[float, float]]:
-    """When each request left, by `time.perf_counter` of any process here, and its answer's seconds.
+    """When each request was due, by `time.perf_counter` of any process here, and the seconds from
+    then to its answer: one that has to wait for the answer before it is late, and that counts.
 
     By the bench's own sockets, for `wrk` does not tell of single ones.
     """
@@ -136,9 +142,13 @@ def on_core(core: int) -> Iterator[None]:
 class _Connection(asyncio.Protocol):
     """One connection that asks again as soon as it is answered."""
 
-    def __init__(self, content: bytes, failed: asyncio.Future[None]) -> None:
+    def __init__(
+        self, content: bytes, failed: asyncio.Future[None], interval: float | None
+    ) -> None:
         self._content = content
         self._failed = failed
+        self._interval = interval
+        """Seconds from one request to the next; None where it follows its answer."""
         self._parser = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._asked = 0.0
@@ -147,11 +157,21 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self._ask()
+        # Not all at one moment.
+        self._ask_at(time.perf_counter() + (self._interval or 0.0) * random.random())
+
+    def _ask_at(self, due: float) -> None:
+        self._asked = due
+        early = due - time.perf_counter()
+        if early > 0:
+            asyncio.get_running_loop().call_later(early, self._ask)
+        else:
+            self._ask()
 
     def _ask(self) -> None:
         assert self._transport is not None
-        self._asked = time.perf_counter()
+        # A timer may be late by itself; a request that waited for its answer is late by its server.
+        self._asked = max(self._asked, min(time.perf_counter(), self._asked + TIMER_SECONDS))
         self._transport.write(self._content)
 
     def data_received(self, data: bytes) -> None:
@@ -161,8 +181,9 @@ class _Connection(asyncio.Protocol):
         if self._parser.get_status_code() != 200:
             self._fail(f"status {self._parser.get_status_code()}")
             return
-        self.answers.append((self._asked, time.perf_counter() - self._asked))
-        self._ask()
+        now = time.perf_counter()
+        self.answers.append((self._asked, now - self._asked))
+        self._ask_at(now if self._interval is None else self._asked + self._interval)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._fail(f"the connection ended: {error}")
@@ -181,11 +202,12 @@ async def _send(request: Request) -> dict[str, Any]:
     content = f"{request.method} {parts.path} HTTP/1.1\r\n{head}\r\n".encode() + body
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
+    interval = request.connections / request.per_second if request.per_second else None
     started = time.perf_counter()
     connections = []
     for _ in range(request.connections):
         _, connection = await loop.create_connection(
-            lambda: _Connection(content, failed), HOST, parts.port or 80
+            lambda: _Connection(content, failed, interval), HOST, parts.port or 80
         )
         connections.append(connection)
     done, _ = await asyncio.wait([failed], timeout=request.seconds)

@@ -46,8 +46,8 @@ comparing, and the spread says how much this run is to be trusted.
   nginx's seconds and, on top of them, what server and reader together took more than with nginx
   ([26](decisions/0026-what-serving-and-watching-cost.md)); *as booked* is what the accounting says
   of the two servers alone.
-- **Watching**: polls as fast as they are answered, in runs with somebody who scrapes and without;
-  each poll is timed by itself, and all of them are compared with those that no scrape was near.
+- **Watching**: polls that are sent when they are due, in runs with somebody who scrapes and
+  without; each is timed by itself, and all are compared with those that no scrape was near.
 - **Taking in**: from Venice's answer to a durable, checked and hashed file; the baseline is a plain
   download of the same size from the same stand-in into a file, with one sync.
 

@@ -43,7 +43,9 @@ NEAR_SECONDS = 1.0
 """After a scrape, until nothing of it can be felt. The gateway has done with it after some 15 ms; a
 machine that is held to a share of its processors gives less for some while after a moment in which
 all of them worked."""
-POLLERS = 4
+POLLERS, POLLS_PER_SECOND = 16, 1_000
+"""What 5,000 clients ask that poll every five seconds, whether the one before was answered or not:
+a load that waits would hide a gateway that stands still."""
 SCRAPE_SECONDS_MAX = 0.1
 POLLS_SLOWER_MAX = 1.05
 _JOBS = """
@@ -195,7 +197,7 @@ def _polls_of(gateway: GatewayProcess, seconds: float) -> Request:
         "Content-Type": "application/json",
     }
     url = f"{gateway.url}/api/v1/video/retrieve"
-    return Request(url, "POST", headers, body, POLLERS, seconds)
+    return Request(url, "POST", headers, body, POLLERS, seconds, POLLS_PER_SECOND)
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -47,6 +49,34 @@ def test_the_load_without_wrk_counts_answers_and_refuses_errors() -> None:
         assert 1.0 < sum(wait for _, wait in answers) / 0.3 <= 4.1
         with pytest.raises(load.LoadFailed, match="405"):
             load._by_sockets(load.Request(url, seconds=0.3))
+
+
+def test_who_has_to_wait_for_a_server_that_stands_still_is_counted_each_time() -> None:
+    """A load that waited for the one slow answer would count one, and none after it."""
+    still, stood = 0.3, threading.Event()
+
+    class Server(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            if not stood.is_set():
+                stood.set()
+                time.sleep(still)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/"
+        asked = load.Request(url, connections=1, seconds=1.0, per_second=100)
+        waits = [wait for _, wait in load.each_answer(asked)]
+        server.shutdown()
+    assert max(waits) >= still
+    assert sum(wait > still / 2 for wait in waits) >= 10
 
 
 def test_virtual_time_passes_only_where_nobody_has_anything_to_do() -> None:
